@@ -1,0 +1,52 @@
+// A box, a point, and the distances between them. Float32, in the order of the contract.
+#pragma once
+
+#include "macros.h"
+
+namespace pseudo_iou_ops {
+
+struct Box {
+  float x1, y1, x2, y2;
+};
+
+// From a point to the left, top, right and bottom side of a box, in pixels.
+struct Distances {
+  float l, t, r, b;
+};
+
+PIOU_HOST_DEVICE float minimum(float a, float b) { return a < b ? a : b; }
+PIOU_HOST_DEVICE float maximum(float a, float b) { return a < b ? b : a; }
+PIOU_HOST_DEVICE float magnitude(float a) { return a < 0.0f ? -a : a; }
+
+PIOU_HOST_DEVICE Box load_box(const float* boxes, long long row) {
+  const float* box = boxes + 4 * row;
+  return {box[0], box[1], box[2], box[3]};
+}
+
+PIOU_HOST_DEVICE float width(const Box& box) { return box.x2 - box.x1; }
+PIOU_HOST_DEVICE float height(const Box& box) { return box.y2 - box.y1; }
+
+// Of the box alone, so that it is the same at every point.
+PIOU_HOST_DEVICE float area(const Box& box) { return width(box) * height(box); }
+
+// False for zero-area, inverted, NaN and infinite boxes. The bounds are far from any real box; within
+// them no metric overflows or divides by zero, so nothing below has to ask again.
+PIOU_HOST_DEVICE bool is_valid(const Box& box) {
+  constexpr float kLargestSide = 9223372036854775808.0f;  // 2^63
+  constexpr float kSmallestArea = 1.17549435e-38f;        // 2^-126
+  const float w = width(box), h = height(box);
+  return w > 0.0f && w <= kLargestSide && h > 0.0f && h <= kLargestSide && w * h >= kSmallestArea;
+}
+
+PIOU_HOST_DEVICE Distances distances(const Box& box, float x, float y) {
+  return {x - box.x1, y - box.y1, box.x2 - x, box.y2 - y};
+}
+
+// Strictly inside: a point on the border is outside.
+PIOU_HOST_DEVICE bool is_inside(const Distances& d) {
+  return d.l > 0.0f && d.t > 0.0f && d.r > 0.0f && d.b > 0.0f;
+}
+
+PIOU_HOST_DEVICE float longest(const Distances& d) { return maximum(maximum(d.l, d.r), maximum(d.t, d.b)); }
+
+}  // namespace pseudo_iou_ops

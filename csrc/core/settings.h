@@ -1,0 +1,80 @@
+// The numbers of one call as Python hands them over, and how they become what the kernels read.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "params.h"
+
+namespace pseudo_iou_ops {
+
+// In the order of the schema in library.cpp.
+struct AssignSettings {
+  const std::vector<int64_t>& level_shapes;  // H0, W0, H1, W1, ...
+  const std::vector<double>& strides;
+  double offset;
+  int64_t metric;
+  double threshold;
+  std::optional<double> ignore_threshold;
+  bool inclusive;
+  int64_t order, resolve;
+  const std::vector<double>& regress_ranges;  // low0, high0, ... or empty
+  bool open_ranges, normalize_by_stride;
+
+  int64_t num_points() const {
+    int64_t points = 0;
+    for (size_t level = 0; level < strides.size(); ++level) {
+      points += level_shapes[2 * level] * level_shapes[2 * level + 1];
+    }
+    return points;
+  }
+};
+
+// Open bounds become the closed ones between the neighbouring floats, which hold the same numbers.
+inline void set_range(const AssignSettings& settings, size_t index, Level& level) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  level.low = -kInfinity;
+  level.high = kInfinity;
+  if (settings.regress_ranges.empty()) return;
+  level.low = static_cast<float>(settings.regress_ranges[2 * index]);
+  level.high = static_cast<float>(settings.regress_ranges[2 * index + 1]);
+  if (settings.open_ranges) {
+    level.low = std::nextafter(level.low, kInfinity);
+    level.high = std::nextafter(level.high, -kInfinity);
+  }
+}
+
+inline Rule make_rule(const AssignSettings& settings) {
+  Rule rule;
+  rule.metric = static_cast<Metric>(settings.metric);
+  rule.order = static_cast<Order>(settings.order);
+  rule.resolve = static_cast<Resolve>(settings.resolve);
+  rule.threshold = static_cast<float>(settings.threshold);
+  rule.ignore_threshold = static_cast<float>(settings.ignore_threshold.value_or(0.0));
+  rule.has_ignore_band = settings.ignore_threshold.has_value();
+  rule.inclusive = settings.inclusive;
+  rule.normalize_by_stride = settings.normalize_by_stride;
+  return rule;
+}
+
+// Sets everything in params that is not a tensor.
+inline void apply_settings(const AssignSettings& settings, AssignParams& params) {
+  params.offset = static_cast<float>(settings.offset);
+  params.rule = make_rule(settings);
+  params.num_levels = static_cast<int>(settings.strides.size());
+  params.num_points = 0;
+  for (int index = 0; index < params.num_levels; ++index) {
+    Level& level = params.levels[index];
+    level.height = static_cast<int>(settings.level_shapes[2 * index]);
+    level.width = static_cast<int>(settings.level_shapes[2 * index + 1]);
+    level.first_point = params.num_points;
+    level.stride = static_cast<float>(settings.strides[index]);
+    set_range(settings, index, level);
+    params.num_points += static_cast<int64_t>(level.height) * level.width;
+  }
+}
+
+}  // namespace pseudo_iou_ops

@@ -1,0 +1,368 @@
+// The assignment on a CPU. A task is a few rows of one level of one image; a box visits only the cells
+// it holds, so the work follows the boxes' areas, and the scratch memory is that of one task's points.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "../core/candidates.h"
+
+namespace pseudo_iou_ops {
+
+// Fewer rows rescan the boxes more often; more leave threads without work.
+constexpr int kPointsPerTask = 8192;
+
+struct AssignTask {
+  int64_t image;
+  int level;
+  int first_row, last_row;
+};
+
+inline int rows_per_task(const Level& level) {
+  return std::max(1, kPointsPerTask / std::max(1, level.width));
+}
+
+inline int64_t tasks_of(const Level& level) {
+  if (level.width == 0) return 0;
+  const int rows = rows_per_task(level);
+  return (static_cast<int64_t>(level.height) + rows - 1) / rows;
+}
+
+inline int64_t num_tasks(const AssignParams& params) {
+  int64_t per_image = 0;
+  for (int level = 0; level < params.num_levels; ++level) per_image += tasks_of(params.levels[level]);
+  return per_image * params.num_images;
+}
+
+inline AssignTask task_at(const AssignParams& params, int64_t index) {
+  const int64_t per_image = num_tasks(params) / params.num_images;
+  int64_t rest = index % per_image;
+  int level = 0;
+  for (; rest >= tasks_of(params.levels[level]); ++level) rest -= tasks_of(params.levels[level]);
+  const int rows = rows_per_task(params.levels[level]);
+  const int first_row = static_cast<int>(rest * rows);
+  return {index / per_image, level, first_row, std::min(first_row + rows, params.levels[level].height)};
+}
+
+// Half-open.
+struct Cells {
+  int begin, end;
+};
+
+// The points of a level along one axis. Their coordinates never fall, so every comparison with a coordinate
+// splits the cells in two; the division only guesses where, and the coordinates themselves decide.
+class Axis {
+ public:
+  Axis() = default;
+  Axis(int count, float offset, float stride)
+      : count_(count), offset_(offset), stride_(stride), cells_per_pixel_(1.0 / stride) {}
+
+  float coordinate(int cell) const { return point_coordinate(cell, offset_, stride_); }
+
+  // The cells whose points lie strictly between low and high.
+  Cells between(float low, float high) const {
+    int begin = guess(low);
+    while (begin > 0 && coordinate(begin - 1) > low) --begin;
+    while (begin < count_ && !(coordinate(begin) > low)) ++begin;
+    return {begin, std::max(begin, first_not_below(high))};
+  }
+
+  // The first cell whose point is not below a coordinate.
+  int first_not_below(float limit) const {
+    int cell = guess(limit);
+    while (cell > 0 && !(coordinate(cell - 1) < limit)) --cell;
+    while (cell < count_ && coordinate(cell) < limit) ++cell;
+    return cell;
+  }
+
+ private:
+  int guess(float coordinate) const {
+    const double cell = coordinate * cells_per_pixel_ - offset_;
+    return static_cast<int>(std::min(std::max(cell, 0.0), static_cast<double>(count_)));
+  }
+
+  int count_ = 0;
+  float offset_ = 0.0f, stride_ = 1.0f;
+  double cells_per_pixel_ = 1.0;
+};
+
+// The best box of each point of a task where the area alone decides.
+class AreaBoard {
+ public:
+  void resize(size_t points) {
+    if (points <= area_.size()) return;
+    area_.resize(points);
+    row_.resize(points);
+  }
+
+  void clear(int64_t first_point, int64_t points) {
+    std::fill_n(area_.begin() + first_point, points, std::numeric_limits<float>::infinity());
+    std::fill_n(row_.begin() + first_point, points, -1);
+  }
+
+  // Offers box `row` of the image to the points at xs[columns] of one row of cells, all inside it.
+  void offer_row(const AssignParams&, const Level& level, const Box& box, int row, const float* xs, float y,
+                 Cells columns, int64_t first_point) {
+    const float box_area = area(box);
+    const float vertical = maximum(y - box.y1, box.y2 - y);
+    float* areas = area_.data() + first_point;
+    int* rows = row_.data() + first_point;
+    for (int column = columns.begin; column < columns.end; ++column) {
+      const float x = xs[column];
+      const float longest_distance = maximum(maximum(x - box.x1, box.x2 - x), vertical);
+      // Bitwise and without branches, so that the compiler vectorises it.
+      const bool is_better = in_range(level, longest_distance) & static_cast<bool>(box_area < areas[column]);
+      areas[column] = is_better ? box_area : areas[column];
+      rows[column] = is_better ? row : rows[column];
+    }
+  }
+
+  Choice choice(int64_t point) const {
+    Choice choice;
+    choice.row = row_[point];
+    return choice;
+  }
+
+ private:
+  std::vector<float> area_;
+  std::vector<int> row_;
+};
+
+// The best box of each point of a task where every candidate has to be judged.
+class JudgeBoard {
+ public:
+  void resize(size_t points) {
+    if (points > choices_.size()) choices_.resize(points);
+  }
+
+  void clear(int64_t first_point, int64_t points) {
+    std::fill_n(choices_.begin() + first_point, points, Choice());
+  }
+
+  void offer_row(const AssignParams& params, const Level& level, const Box& box, int row, const float* xs,
+                 float y, Cells columns, int64_t first_point) {
+    for (int column = columns.begin; column < columns.end; ++column) {
+      const Distances d = distances(box, xs[column], y);
+      if (!in_range(level, longest(d))) continue;
+      offer(choices_[first_point + column], params.rule, level.stride, box, row, xs[column], y, d);
+    }
+  }
+
+  Choice choice(int64_t point) const { return choices_[point]; }
+
+ private:
+  std::vector<Choice> choices_;
+};
+
+inline void add_count(int64_t* counter, int64_t count) {
+  static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "counters are plain integers");
+  reinterpret_cast<std::atomic<int64_t>*>(counter)->fetch_add(count, std::memory_order_relaxed);
+}
+
+// One thread's worker: runs tasks one after another, reusing its scratch memory.
+template <class Board>
+class AssignWorker {
+ public:
+  explicit AssignWorker(const AssignParams& params) : params_(params) {}
+
+  void run(const AssignTask& task) {
+    start(task);
+    fill_background();
+    find_visits();
+    if (!visits_.empty()) {
+      visit_boxes();
+      write_points();
+    }
+    if (params_.ignore_boxes != nullptr) ignore_regions();
+    if (params_.valid_sizes != nullptr) ignore_padding();
+  }
+
+ private:
+  // A box, and the cells of the task whose points it holds.
+  struct Visit {
+    Box box;
+    int row;  // of the box, within the image
+    Cells rows, columns;
+  };
+
+  void start(const AssignTask& task) {
+    task_ = task;
+    level_ = params_.levels[task.level];
+    first_output_ = task.image * params_.num_points + level_.first_point +
+                    static_cast<int64_t>(task.first_row) * level_.width;
+    x_axis_ = Axis(level_.width, params_.offset, level_.stride);
+    y_axis_ = Axis(level_.height, params_.offset, level_.stride);
+    valid_columns_ = level_.width;
+    valid_rows_ = level_.height;
+    if (params_.valid_sizes != nullptr) {
+      valid_rows_ = cells_before(y_axis_, level_.height, params_.valid_sizes[2 * task.image]);
+      valid_columns_ = cells_before(x_axis_, level_.width, params_.valid_sizes[2 * task.image + 1]);
+    }
+  }
+
+  // A size that is not a number has no padding: a comparison with it is never true.
+  static int cells_before(const Axis& axis, int count, float size) {
+    return size == size ? axis.first_not_below(size) : count;
+  }
+
+  int64_t row_start(int row) const { return static_cast<int64_t>(row - task_.first_row) * level_.width; }
+
+  void fill_background() const {
+    const int64_t points = row_start(task_.last_row);
+    std::fill_n(params_.matched + first_output_, points, kBackground);
+    std::fill_n(params_.matched_labels + first_output_, points, kBackground);
+    std::fill_n(params_.ltrb + 4 * first_output_, 4 * points, 0.0f);
+    std::fill_n(params_.pseudo_iou + first_output_, points, 0.0f);
+    std::fill_n(params_.centerness + first_output_, points, 0.0f);
+  }
+
+  // The cells of the task, short of the padding, whose points a box holds; false if there are none.
+  bool cells_inside(const Box& box, Cells& rows, Cells& columns) const {
+    rows = y_axis_.between(box.y1, box.y2);
+    rows = {std::max(rows.begin, task_.first_row), std::min({rows.end, task_.last_row, valid_rows_})};
+    if (rows.begin >= rows.end) return false;
+    columns = x_axis_.between(box.x1, box.x2);
+    columns.end = std::min(columns.end, valid_columns_);
+    return columns.begin < columns.end;
+  }
+
+  // The boxes that hold points of the task, and of each row of cells the part they touch.
+  void find_visits() {
+    boxes_ = image_rows(params_.offsets, task_.image, params_.num_boxes);
+    visits_.clear();
+    touched_.assign(task_.last_row - task_.first_row, {level_.width, 0});
+    for (int64_t row = boxes_.begin; row < boxes_.end; ++row) {
+      Visit visit{load_box(params_.boxes, row), static_cast<int>(row - boxes_.begin), {}, {}};
+      if (!is_valid(visit.box) || !can_be_in_range(level_, visit.box)) continue;
+      if (!cells_inside(visit.box, visit.rows, visit.columns)) continue;
+      visits_.push_back(visit);
+      for (int cell_row = visit.rows.begin; cell_row < visit.rows.end; ++cell_row) {
+        Cells& touched = touched_[cell_row - task_.first_row];
+        touched = {std::min(touched.begin, visit.columns.begin), std::max(touched.end, visit.columns.end)};
+      }
+    }
+  }
+
+  void visit_boxes() {
+    board_.resize(row_start(task_.last_row));
+    for (int row = task_.first_row; row < task_.last_row; ++row) {
+      const Cells touched = touched_[row - task_.first_row];
+      if (touched.begin < touched.end) {
+        board_.clear(row_start(row) + touched.begin, touched.end - touched.begin);
+      }
+    }
+    xs_.resize(level_.width);
+    for (int column = 0; column < level_.width; ++column) xs_[column] = x_axis_.coordinate(column);
+    for (const Visit& visit : visits_) {
+      for (int row = visit.rows.begin; row < visit.rows.end; ++row) {
+        board_.offer_row(params_, level_, visit.box, visit.row, xs_.data(), y_axis_.coordinate(row),
+                         visit.columns, row_start(row));
+      }
+    }
+  }
+
+  void write_points() const {
+    int64_t positives = 0;
+    int64_t last_row = -1, run = 0;  // neighbours share a box: one atomic addition a run, not a point
+    for (int row = task_.first_row; row < task_.last_row; ++row) {
+      const Cells touched = touched_[row - task_.first_row];
+      const float y = y_axis_.coordinate(row);
+      for (int column = touched.begin; column < touched.end; ++column) {
+        const int64_t matched = write_point(row_start(row) + column, xs_[column], y);
+        if (matched < 0) continue;
+        ++positives;
+        if (matched != last_row) {
+          if (run > 0) add_count(params_.pos_per_box + last_row, run);
+          last_row = matched;
+          run = 0;
+        }
+        ++run;
+      }
+    }
+    if (run > 0) add_count(params_.pos_per_box + last_row, run);
+    if (positives > 0) add_count(params_.num_pos + task_.image, positives);
+  }
+
+  // Returns what the point is matched to.
+  int64_t write_point(int64_t point, float x, float y) const {
+    const Choice choice = board_.choice(point);
+    int64_t verdict = choice.in_ignore_band ? kIgnored : kBackground;
+    if (choice.row >= 0) {
+      const int64_t row = boxes_.begin + choice.row;
+      const Box box = load_box(params_.boxes, row);
+      const Distances d = distances(box, x, y);
+      verdict = judge(choice, params_.rule, level_.stride, box, x, y, d);
+      if (verdict >= 0) {
+        write_positive(first_output_ + point, row, d);
+        return row;
+      }
+    }
+    if (verdict == kIgnored) write_ignored(first_output_ + point);
+    return verdict;
+  }
+
+  void write_positive(int64_t output, int64_t row, const Distances& d) const {
+    const float unit = params_.rule.normalize_by_stride ? level_.stride : 1.0f;
+    params_.matched[output] = row;
+    params_.matched_labels[output] = params_.labels[row];
+    float* ltrb = params_.ltrb + 4 * output;
+    ltrb[0] = d.l / unit;
+    ltrb[1] = d.t / unit;
+    ltrb[2] = d.r / unit;
+    ltrb[3] = d.b / unit;
+    params_.pseudo_iou[output] = pseudo_iou(d);
+    params_.centerness[output] = centerness(d);
+  }
+
+  void write_ignored(int64_t output) const {
+    params_.matched[output] = kIgnored;
+    params_.matched_labels[output] = kIgnored;
+  }
+
+  void ignore_regions() const {
+    const Rows regions = image_rows(params_.ignore_offsets, task_.image, params_.num_ignore_boxes);
+    for (int64_t region_row = regions.begin; region_row < regions.end; ++region_row) {
+      const Box region = load_box(params_.ignore_boxes, region_row);
+      Cells rows, columns;
+      if (!is_valid(region) || !cells_inside(region, rows, columns)) continue;
+      for (int row = rows.begin; row < rows.end; ++row) {
+        for (int column = columns.begin; column < columns.end; ++column) {
+          const int64_t output = first_output_ + row_start(row) + column;
+          if (params_.matched[output] == kBackground) write_ignored(output);
+        }
+      }
+    }
+  }
+
+  void ignore_padding() const {
+    for (int row = task_.first_row; row < task_.last_row; ++row) {
+      for (int column = row < valid_rows_ ? valid_columns_ : 0; column < level_.width; ++column) {
+        write_ignored(first_output_ + row_start(row) + column);
+      }
+    }
+  }
+
+  const AssignParams& params_;
+  AssignTask task_{};
+  Level level_{};
+  Rows boxes_{};
+  Axis x_axis_, y_axis_;
+  int valid_rows_ = 0, valid_columns_ = 0;
+  int64_t first_output_ = 0;
+  std::vector<Visit> visits_;
+  std::vector<Cells> touched_;
+  std::vector<float> xs_;
+  Board board_;
+};
+
+// Takes tasks from a queue shared by all threads until it is empty.
+template <class Board>
+void run_tasks(const AssignParams& params, std::atomic<int64_t>& next_task, int64_t count) {
+  AssignWorker<Board> worker(params);
+  for (int64_t task = next_task++; task < count; task = next_task++) worker.run(task_at(params, task));
+}
+
+}  // namespace pseudo_iou_ops

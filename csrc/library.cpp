@@ -1,0 +1,50 @@
+// The table of contents: every op of the library, and what its arguments mean.
+#include <Python.h>
+
+#include "ops/stable.h"
+
+namespace {
+
+int64_t torch_target_version() { return static_cast<int64_t>(TORCH_TARGET_VERSION); }
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
+  // Assigns the ground truths of a batch to the points of its feature pyramid; see
+  // pseudo_iou_ops.assign.
+  //   boxes (M, 4) float32, labels (M,), offsets (B+1,) on the boxes' device or the CPU
+  //   level_shapes: H0, W0, H1, W1, ...; strides: one a level; regress_ranges: low0, high0, ... or empty
+  //   metric, order, resolve: positions in the lists of pseudo_iou_ops/rule.py
+  //   counts (B + M,): num_pos, then pos_per_box
+  m.def(
+      "assign(Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, "
+      "float offset, int metric, float threshold, float? ignore_threshold, bool inclusive, int order, "
+      "int resolve, float[] regress_ranges, bool open_ranges, bool normalize_by_stride, "
+      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes) -> "
+      "(Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor pseudo_iou, Tensor centerness, "
+      "Tensor counts)");
+  // The same, written into the tensors of an earlier result.
+  m.def(
+      "assign.out(Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, "
+      "float offset, int metric, float threshold, float? ignore_threshold, bool inclusive, int order, "
+      "int resolve, float[] regress_ranges, bool open_ranges, bool normalize_by_stride, "
+      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, "
+      "Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, Tensor(d!) pseudo_iou, "
+      "Tensor(e!) centerness, Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()");
+
+  // Of the build, for pseudo_iou_ops.env. The last two are answered by _C_cuda.
+  m.def("torch_target_version() -> int");
+  m.def("cuda_version() -> int");
+  m.def("cuda_architectures() -> str");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pseudo_iou_ops, CompositeExplicitAutograd, m) {
+  m.impl("torch_target_version", TORCH_BOX(&torch_target_version));
+}
+
+// Importing the module loads the library, which registers the above; Python itself gets nothing from it.
+PyMODINIT_FUNC PyInit__C() {
+  static PyModuleDef module = {
+      PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+  return PyModule_Create(&module);
+}

@@ -1,0 +1,25 @@
+// The module that brings the CUDA kernels; the schemas are in library.cpp.
+#include <Python.h>
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "ops/stable.h"
+
+namespace {
+
+int64_t cuda_version() { return CUDART_VERSION; }
+std::string cuda_architectures() { return PSEUDO_IOU_OPS_CUDA_ARCHITECTURES; }
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(pseudo_iou_ops, CompositeExplicitAutograd, m) {
+  m.impl("cuda_version", TORCH_BOX(&cuda_version));
+  m.impl("cuda_architectures", TORCH_BOX(&cuda_architectures));
+}
+
+PyMODINIT_FUNC PyInit__C_cuda() {
+  static PyModuleDef module = {
+      PyModuleDef_HEAD_INIT, "_C_cuda", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+  return PyModule_Create(&module);
+}

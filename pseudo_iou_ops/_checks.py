@@ -1,0 +1,130 @@
+"""Argument checks. They name the argument, what was expected and what came, and read no tensor's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_FLOATING_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_SIZE_DTYPES = (*_FLOATING_DTYPES, torch.int64, torch.int32, torch.int16, torch.uint8)
+_INTEGERS = (int, torch.SymInt)
+_NUMBERS = (float, int)
+
+SMALLEST_FLOAT32 = torch.finfo(torch.float32).tiny
+LARGEST_FLOAT32 = torch.finfo(torch.float32).max
+
+MAX_LEVELS = 16  # of csrc/core/params.h: the level table travels with the launch by value
+
+
+def check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+
+
+def check_list(name: str, value: object) -> None:
+    if isinstance(value, Tensor) or not isinstance(value, Sequence):
+        raise TypeError(f"{name}: expected a list of tensors, one per image, got {type(value).__name__}")
+
+
+def check_boxes(name: str, boxes: Tensor) -> None:
+    check_tensor(name, boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{name}: expected shape (M, 4), got {tuple(boxes.shape)}")
+    if boxes.dtype not in _FLOATING_DTYPES:
+        raise TypeError(f"{name}: expected a floating dtype, got {boxes.dtype}")
+
+
+def check_labels(name: str, labels: Tensor, boxes: Tensor) -> None:
+    check_tensor(name, labels)
+    if labels.ndim != 1 or labels.shape[0] != boxes.shape[0]:
+        raise ValueError(f"{name}: expected shape ({boxes.shape[0]},), one per box, got {tuple(labels.shape)}")
+    if labels.dtype != torch.int64:
+        raise TypeError(f"{name}: expected dtype torch.int64, got {labels.dtype}")
+    if labels.device != boxes.device:
+        raise ValueError(f"{name}: expected device {boxes.device}, that of the boxes, got {labels.device}")
+
+
+def check_offsets(name: str, offsets: Tensor, boxes: Tensor) -> None:
+    check_tensor(name, offsets)
+    if offsets.ndim != 1 or offsets.shape[0] < 1:
+        raise ValueError(f"{name}: expected shape (B+1,), got {tuple(offsets.shape)}")
+    if offsets.dtype != torch.int64:
+        raise TypeError(f"{name}: expected dtype torch.int64, got {offsets.dtype}")
+    if offsets.device != boxes.device and offsets.device.type != "cpu":
+        raise ValueError(f"{name}: expected device {boxes.device} or cpu, got {offsets.device}")
+
+
+def check_levels(level_shapes: object, strides: object) -> None:
+    if isinstance(level_shapes, str) or not isinstance(level_shapes, Sequence):
+        raise TypeError(f"level_shapes: expected a sequence of (H, W), got {type(level_shapes).__name__}")
+    if isinstance(strides, str) or not isinstance(strides, Sequence):
+        raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
+    if len(level_shapes) != len(strides):
+        raise ValueError(f"strides: expected one per level, {len(level_shapes)}, got {len(strides)}")
+    if len(level_shapes) > MAX_LEVELS:
+        raise ValueError(f"level_shapes: expected at most {MAX_LEVELS} levels, got {len(level_shapes)}")
+    for shape in level_shapes:
+        if isinstance(shape, str) or not isinstance(shape, Sequence) or len(shape) != 2:
+            raise TypeError(f"level_shapes: expected (H, W) pairs, got {shape!r}")
+        for side in shape:
+            if not isinstance(side, _INTEGERS):
+                raise TypeError(f"level_shapes: expected integers, got {side!r}")
+            if side < 0:
+                raise ValueError(f"level_shapes: expected sizes of 0 or more, got {tuple(shape)}")
+    for stride in strides:
+        check_positive_number("strides", stride)
+
+
+def check_positive_number(name: str, value: object) -> None:
+    if not isinstance(value, _NUMBERS):
+        raise TypeError(f"{name}: expected numbers, got {value!r}")
+    if not SMALLEST_FLOAT32 <= value <= LARGEST_FLOAT32:
+        raise ValueError(f"{name}: expected finite numbers above 0 that float32 can hold, got {value}")
+
+
+def check_offset(offset: object) -> None:
+    if not isinstance(offset, _NUMBERS):
+        raise TypeError(f"offset: expected a number, got {offset!r}")
+    if not -LARGEST_FLOAT32 <= offset <= LARGEST_FLOAT32:
+        raise ValueError(f"offset: expected a finite number that float32 can hold, got {offset}")
+
+
+def check_valid_sizes(valid_sizes: Tensor, batch: int, boxes: Tensor) -> None:
+    check_tensor("valid_sizes", valid_sizes)
+    if valid_sizes.ndim != 2 or valid_sizes.shape[0] != batch or valid_sizes.shape[1] != 2:
+        raise ValueError(f"valid_sizes: expected shape ({batch}, 2), h w, got {tuple(valid_sizes.shape)}")
+    if valid_sizes.dtype not in _SIZE_DTYPES:
+        raise TypeError(f"valid_sizes: expected a floating or integer dtype, got {valid_sizes.dtype}")
+    if valid_sizes.device != boxes.device:
+        raise ValueError(f"valid_sizes: expected device {boxes.device}, got {valid_sizes.device}")
+
+
+def check_ignore(ignore_boxes: Tensor | None, ignore_offsets: Tensor | None, batch: int, boxes: Tensor) -> None:
+    if ignore_boxes is None and ignore_offsets is None:
+        return
+    if ignore_boxes is None or ignore_offsets is None:
+        given, missing = (
+            ("ignore_offsets", "ignore_boxes") if ignore_boxes is None else ("ignore_boxes", "ignore_offsets")
+        )
+        raise ValueError(f"{missing}: expected a tensor, because {given} is given, got None")
+    check_boxes("ignore_boxes", ignore_boxes)
+    check_offsets("ignore_offsets", ignore_offsets, ignore_boxes)
+    if ignore_boxes.device != boxes.device:
+        raise ValueError(f"ignore_boxes: expected device {boxes.device}, got {ignore_boxes.device}")
+    if ignore_offsets.shape[0] != batch + 1:
+        raise ValueError(f"ignore_offsets: expected shape ({batch + 1},), got {tuple(ignore_offsets.shape)}")
+
+
+def check_offset_values(name: str, offsets: Tensor, rows: int) -> None:
+    """Needs the values, so it waits for the device: for ``validate=True`` alone."""
+    values = offsets.tolist()
+    if values[0] != 0 or values[-1] != rows or values != sorted(values):
+        raise ValueError(f"{name}: expected values rising from 0 to {rows}, the number of rows, got {values}")
+
+
+def check_label_values(labels: Tensor) -> None:
+    """Needs the values, so it waits for the device: for ``validate=True`` alone."""
+    if labels.numel() and int(labels.min()) < 0:
+        raise ValueError(f"labels: expected classes of 0 or more, got {int(labels.min())}")

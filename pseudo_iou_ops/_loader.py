@@ -1,0 +1,49 @@
+"""Loads the compiled libraries: ``_C`` (schemas and CPU kernels) and, for a CUDA torch, ``_C_cuda``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import torch
+
+_REBUILD = (
+    "install a CUDA toolkit with nvcc (or set CUDA_HOME) and run "
+    "`PSEUDO_IOU_OPS_CUDA=on pip install --no-build-isolation --force-reinstall --no-deps .` in the source tree"
+)
+
+try:
+    importlib.import_module("pseudo_iou_ops._C")
+except ImportError as error:
+    raise ImportError(
+        f"pseudo_iou_ops: its compiled library _C could not be loaded: {error}. Install torch first, then run "
+        f"`pip install --no-build-isolation .` in the source tree (an editable install is built anew with "
+        f"`python setup.py build_ext --inplace`)."
+    ) from error
+
+
+def _load_cuda() -> str | None:
+    """Load ``_C_cuda``; the reason why not, or None."""
+    if torch.version.cuda is None:
+        return "this torch is a CPU build; install a CUDA build of torch"
+    try:
+        importlib.import_module("pseudo_iou_ops._C_cuda")
+    except ModuleNotFoundError:
+        return f"pseudo_iou_ops was built without CUDA; {_REBUILD}"
+    except ImportError as error:
+        return f"_C_cuda could not be loaded ({error}); {_REBUILD}"
+    built, running = torch.ops.pseudo_iou_ops.cuda_version() // 1000, int(torch.version.cuda.split(".")[0])
+    if built != running:
+        return f"_C_cuda was built with CUDA {built} and this torch with CUDA {running}; {_REBUILD}"
+    return None
+
+
+CUDA_UNAVAILABLE_REASON: Final = _load_cuda()
+
+
+def require_kernels(device: torch.device) -> None:
+    """Raises RuntimeError, with the cause and the fix, for a device this install has no kernels for."""
+    if device.type == "cuda" and CUDA_UNAVAILABLE_REASON is not None:
+        raise RuntimeError(f"boxes: expected a device with kernels, got {device}: {CUDA_UNAVAILABLE_REASON}.")
+    if device.type not in ("cpu", "cuda", "meta"):
+        raise RuntimeError(f"boxes: expected device cpu or cuda, got {device}.")

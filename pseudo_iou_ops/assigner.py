@@ -1,0 +1,110 @@
+"""The op as a module that holds a detector's strides and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from . import _checks
+from .assign import Assignment, assign
+from .packing import pack_boxes, pack_one
+from .rule import AssignRule
+
+_DEFAULT_RULE = AssignRule()
+
+
+class PointAssigner(nn.Module):
+    """Assigns ground truths to the points of one detector's feature pyramid. It has no parameters.
+
+    Args:
+        strides: L strides in pixels.
+        rule: the switches; see :class:`AssignRule` and :mod:`pseudo_iou_ops.presets`.
+        offset: where a point lies in its cell; None takes the rule's, 0.5 by default.
+
+    Raises:
+        ValueError: a stride or the offset is out of its domain, or the rule's ranges are not one per level.
+        TypeError: an argument has the wrong type.
+    """
+
+    def __init__(self, strides: Sequence[float], rule: AssignRule = _DEFAULT_RULE, offset: float | None = None) -> None:
+        super().__init__()
+        if not isinstance(rule, AssignRule):
+            raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+        if isinstance(strides, str) or not isinstance(strides, Sequence):
+            raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
+        for stride in strides:
+            _checks.check_positive_number("strides", stride)
+        if offset is not None:
+            _checks.check_offset(offset)
+        if rule.regress_ranges is not None and len(rule.regress_ranges) != len(strides):
+            raise ValueError(
+                f"rule.regress_ranges: expected one pair per level, {len(strides)}, got {len(rule.regress_ranges)}"
+            )
+        self.strides = tuple(strides)
+        self.rule = rule
+        self.offset = rule.offset if offset is None else offset
+
+    def forward(
+        self,
+        level_shapes: Sequence[tuple[int, int]],
+        boxes: Tensor | Sequence[Tensor],
+        labels: Tensor | Sequence[Tensor],
+        offsets: Tensor | None = None,
+        *,
+        ignore_boxes: Tensor | Sequence[Tensor] | None = None,
+        ignore_offsets: Tensor | None = None,
+        valid_sizes: Tensor | None = None,
+        out: Assignment | None = None,
+        validate: bool = False,
+    ) -> Assignment:
+        """Assign the ground truths of a batch; see :func:`pseudo_iou_ops.assign`.
+
+        Args:
+            level_shapes: L times (H, W), in cells.
+            boxes: B times (M_b, 4), one tensor per image; or packed (M, 4), with ``offsets``.
+            labels: B times (M_b,) int64; or packed (M,).
+            offsets: (B+1,) int64 if the boxes are packed, None if they are lists.
+            ignore_boxes: B times (K_b, 4); or packed (K, 4), with ``ignore_offsets``.
+            ignore_offsets: (B+1,) int64 if the ignore boxes are packed.
+            valid_sizes: (B, 2) height and width of each image before padding.
+            out: an earlier result of the same shapes to write into; it is returned.
+            validate: check the values of offsets and labels too. This waits for the device.
+
+        Returns:
+            The :class:`Assignment`.
+
+        Raises:
+            ValueError: a shape, device, length or value is wrong.
+            TypeError: a type or dtype is wrong.
+            RuntimeError: the boxes are on a device this install has no kernels for.
+        """
+        if not isinstance(boxes, Tensor):
+            if offsets is not None:
+                raise ValueError("offsets: expected None with lists per image, got a tensor")
+            if isinstance(labels, Tensor):
+                raise TypeError("labels: expected a list of tensors like boxes, got a tensor")
+            boxes, labels, offsets = pack_boxes(boxes, labels)
+        elif offsets is None:
+            raise ValueError("offsets: expected a tensor, because the boxes are packed, got None")
+        if ignore_boxes is not None and not isinstance(ignore_boxes, Tensor):
+            if ignore_offsets is not None:
+                raise ValueError("ignore_offsets: expected None with lists per image, got a tensor")
+            ignore_boxes, ignore_offsets = pack_one("ignore_boxes", ignore_boxes)
+        return assign(
+            boxes,
+            labels,  # type: ignore[arg-type]  # packed above, or checked by assign
+            offsets,
+            level_shapes,
+            self.strides,
+            self.rule,
+            offset=self.offset,
+            ignore_boxes=ignore_boxes,
+            ignore_offsets=ignore_offsets,
+            valid_sizes=valid_sizes,
+            out=out,
+            validate=validate,
+        )
+
+    def extra_repr(self) -> str:
+        return f"strides={self.strides}, rule={self.rule}, offset={self.offset}"

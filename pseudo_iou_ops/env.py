@@ -1,0 +1,58 @@
+"""``python -m pseudo_iou_ops.env``: what is installed, what was built, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import torch
+
+from . import __version__, _loader
+
+
+def report() -> str:
+    """One line a fact, to paste into an issue."""
+    facts = {
+        "pseudo_iou_ops": __version__,
+        "Python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": f"{torch.__version__} (CUDA {torch.version.cuda or 'none'}, {torch.get_num_threads()} threads)",
+        "CPU kernels": f"built for torch >= {_minimum_torch()}",
+        "CUDA kernels": _cuda_kernels(),
+        "GPU": _gpus(),
+        "torchvision": _version("torchvision"),
+        "numpy": _version("numpy"),
+    }
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
+
+
+def _minimum_torch() -> str:
+    target = torch.ops.pseudo_iou_ops.torch_target_version()
+    return f"{target >> 56 & 0xFF}.{target >> 48 & 0xFF}"
+
+
+def _cuda_kernels() -> str:
+    if _loader.CUDA_UNAVAILABLE_REASON is not None:
+        return f"missing: {_loader.CUDA_UNAVAILABLE_REASON}"
+    version = torch.ops.pseudo_iou_ops.cuda_version()
+    architectures = torch.ops.pseudo_iou_ops.cuda_architectures()
+    return f"built with CUDA {version // 1000}.{version % 1000 // 10} for {architectures}"
+
+
+def _gpus() -> str:
+    if not torch.cuda.is_available():
+        return "none that torch can use"
+    devices = range(torch.cuda.device_count())
+    return ", ".join(f"{torch.cuda.get_device_name(d)} {torch.cuda.get_device_capability(d)}" for d in devices)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed (the library does not need it)"
+
+
+if __name__ == "__main__":
+    print(report())

@@ -1,0 +1,53 @@
+"""The assignment rules of the paper and of its peers, each one frozen :class:`AssignRule`.
+
+Change one switch of a preset with ``dataclasses.replace(presets.paper, threshold=0.5)``.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from .rule import AssignRule
+
+# FCOS (Tian et al. 2019, section 3.2): level i regresses max(l, t, r, b) in (m[i-1], m[i]]. mmdetection's
+# FCOSHead writes the ends as -1 and 1e8 and includes both bounds.
+FCOS_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, 1e8))
+# torchvision and detectron2 derive (4, 8) strides from the level and open the ends: 0 and infinity.
+STRIDE_RANGES = ((0.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, inf))
+
+paper = AssignRule()
+"""The paper as printed: Pseudo-IoU above 0.4 (section 4.2, best of Table 1a; ``>`` by section 3.2), points of
+every level ("all points on the feature maps", section 3.2), the smallest of several boxes."""
+
+paper_baseline = AssignRule(metric="none")
+"""The paper's anchor-free baseline: all points inside a box are positive (section 4.3)."""
+
+authors_code = AssignRule(regress_ranges=FCOS_RANGES)
+"""The released method: FCOS assignment first (regression ranges closed at both ends, smallest area), then the
+Pseudo-IoU filter ``> 0.4`` on the chosen box; a point that fails is background. Their configurations also divide
+the targets by the stride: ``dataclasses.replace(presets.authors_code, normalize_by_stride=True)``."""
+
+fcos = AssignRule(metric="center_radius", threshold=1.5, order="filter_then_choose", regress_ranges=FCOS_RANGES)
+"""FCOS with center sampling, radius 1.5, as in mmdetection's FCOSHead: only points near a box's center are its
+candidates, so the filter comes before the choice; ranges closed."""
+
+torchvision_fcos = AssignRule(
+    metric="center_radius",
+    threshold=1.5,
+    order="filter_then_choose",
+    regress_ranges=STRIDE_RANGES,
+    range_bounds="open",
+    offset=0.0,
+)
+"""torchvision's FCOS: center sampling 1.5, ranges open at both ends, points at the corner of their cell. Its
+float32 key ``1e8 - area`` ties boxes that differ by less than about 8 square pixels; here areas are compared
+exactly."""
+
+detectron2_fcos = AssignRule(
+    metric="center_radius",
+    threshold=1.5,
+    order="filter_then_choose",
+    regress_ranges=STRIDE_RANGES,
+    range_bounds="open",
+)
+"""detectron2's FCOS: as torchvision's, with points in the middle of their cell. The same note on areas holds."""

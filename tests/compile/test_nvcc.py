@@ -1,0 +1,90 @@
+"""What nvcc makes of the kernels, where it is installed: no warning, no spill, no contraction, no approximation."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
+FLAGS = ["-std=c++17", "-O3", "-fmad=false"]  # -fmad=false as in setup.py
+BUDGET = json.loads(Path(__file__).with_name("ptxas_budget.json").read_text())["kernels"]
+SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/launch/*.cu"))
+
+HOME = os.environ.get("CUDA_HOME")
+NVCC = shutil.which(str(Path(HOME, "bin", "nvcc"))) if HOME else shutil.which("nvcc")
+pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+
+
+def compile_kernels(source: str, target: Path, *options: str) -> str:
+    assert NVCC is not None
+    command = [NVCC, *FLAGS, "-Werror", "all-warnings", "-Xcompiler=-Wall,-Wextra", *options]
+    done = subprocess.run([*command, source, "-o", str(target)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def resources(report: str) -> dict[str, dict[str, int]]:
+    """What `ptxas -v` says of each kernel."""
+    kernels = {}
+    for part in report.split("Compiling entry function '")[1:]:
+        stack, stores, loads = map(int, re.findall(r"(\d+) bytes (?:stack frame|spill)", part)[:3])
+        shared = re.search(r"(\d+) bytes smem", part)
+        registers = re.search(r"Used (\d+) registers", part)
+        assert registers is not None, part
+        kernels[part.split("'")[0]] = {
+            "registers": int(registers[1]),
+            "shared_bytes": int(shared[1]) if shared else 0,
+            "stack_bytes": stack,
+            "spill_bytes": stores + loads,
+        }
+    return kernels
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("source", SOURCES)
+def test_resources_stay_within_the_budget(source: str, architecture: str, tmp_path: Path) -> None:
+    report = compile_kernels(
+        source, tmp_path / "kernels.o", "-c", "-Xptxas", "-v,-warn-spills", f"-arch={architecture}"
+    )
+    kernels = resources(report)
+    assert kernels, "ptxas reported no kernel"
+    for symbol, used in kernels.items():
+        (name,) = (name for name in BUDGET if name in symbol)
+        over = {key: value for key, value in used.items() if value > BUDGET[name][key]}
+        assert not over, f"{symbol} is over the budget {BUDGET[name]}: {over}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_ptx_rounds_every_operation_and_uses_no_local_memory(source: str, tmp_path: Path) -> None:
+    target = tmp_path / "kernels.ptx"
+    compile_kernels(source, target, "-ptx", "-arch=sm_90")
+    ptx = target.read_text()
+    assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32", "sqrt.rn.f32"} <= set(re.findall(r"\w+\.rn\.f32", ptx))
+    for forbidden in (
+        r"\bfma\.",
+        r"\bmad\.\w*\.?f32",
+        r"\.approx",
+        r"\.ftz",
+        r"\b(?:add|sub|mul)\.f32",
+        r"\.local\b",
+    ):
+        assert not re.search(forbidden, ptx), f"{forbidden} in the PTX of {source}"
+
+
+def test_the_scan_would_notice_contraction(tmp_path: Path) -> None:
+    """Without -fmad=false nvcc fuses: the scan above must be able to fail."""
+    assert NVCC is not None
+    target = tmp_path / "kernels.ptx"
+    subprocess.run(
+        [NVCC, "-std=c++17", "-O3", "-ptx", "-arch=sm_90", SOURCES[0], "-o", str(target)],
+        cwd=ROOT,
+        check=True,
+    )
+    assert re.search(r"\bfma\.|\b(?:add|sub|mul)\.f32", target.read_text())

@@ -1,0 +1,3 @@
+from samples import load_hypothesis_profile
+
+load_hypothesis_profile()
