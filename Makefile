@@ -1,0 +1,62 @@
+# make demo    set everything up and run the main job on data it draws itself (under 10 minutes on 2 cores)
+# make test    set everything up and run the tests
+# make help    the rest
+
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= runs
+
+python := $(VENV)/bin/python
+sources := $(shell find csrc -type f) setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format pytest oldest matrix wheel clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(VENV)/.built ## a virtual environment with all that is needed, and the library built in place
+
+$(VENV)/.packages: pyproject.toml constraints.txt
+	test -x $(python) || $(PYTHON) -m venv $(VENV)
+	$(python) -m pip install -q --upgrade pip
+	$(python) -m pip install -q -c constraints.txt torch torchvision
+	$(python) scripts/install_extras.py detector dev
+	touch $@
+
+$(VENV)/.built: $(VENV)/.packages $(sources)
+	$(python) -m pip install -q --no-build-isolation --no-deps -e .
+	$(python) -m pseudo_iou_ops.env
+	touch $@
+
+demo: setup ## train the small detector on drawn scenes, evaluate it, draw pictures
+	$(python) -m detector demo --out $(RUNS)/demo
+
+test: setup lint pytest oldest ## every check that CI runs
+
+lint: setup ## ruff, clang-format, mypy
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | grep -v '/\.build/' | xargs $(VENV)/bin/clang-format --dry-run -Werror
+
+format: setup ## put the sources into the form lint asks for
+	$(python) -m ruff check --fix .
+	$(python) -m ruff format .
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | grep -v '/\.build/' | xargs $(VENV)/bin/clang-format -i
+
+pytest: setup
+	HYPOTHESIS_PROFILE=ci $(python) -m pytest
+
+oldest: setup ## the sources with the oldest headers, the binary with an older torch
+	scripts/check_oldest_headers.sh $(python) 2.11.0
+	scripts/check_wheel.sh $(python) 2.13.0
+
+matrix: setup ## one wheel under every torch it is made for
+	for version in 2.11.0 2.12.1 2.13.0 2.14.1 newest; do scripts/check_wheel.sh $(python) $$version || exit 1; done
+
+wheel: setup ## dist/: the wheel for this platform
+	$(python) -m pip wheel -q --no-build-isolation --no-deps -w dist .
+
+clean: ## remove what was built, not the virtual environment
+	rm -rf build dist *.egg-info pseudo_iou_ops/*.so tests/emulated/.build

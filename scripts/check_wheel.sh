@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# One binary, many torches: installs this project's wheel beside another torch and runs the library's tests.
+# check_wheel.sh PYTHON VERSION, where VERSION is one of torch's or "newest". The wheel is built by PYTHON's torch.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD python=$1 version=$2
+venv=.venv-torch-$version
+
+fingerprint=$(cat csrc/*.* csrc/*/*.* csrc/*/*/*.* setup.py pyproject.toml pseudo_iou_ops/*.py | sha256sum | cut -c1-16)
+dist=.cache/wheel-$fingerprint
+if [ ! -e "$dist/complete" ]; then
+    source=$(mktemp -d)
+    trap 'rm -rf "$source"' EXIT
+    cp -r csrc setup.py pyproject.toml README.md LICENSE "$source"
+    mkdir "$source/pseudo_iou_ops"
+    cp pseudo_iou_ops/*.py pseudo_iou_ops/py.typed "$source/pseudo_iou_ops"
+    "$python" -m pip wheel -q --no-build-isolation --no-deps -w "$dist" "$source"
+    touch "$dist/complete"
+fi
+
+test -x "$venv/bin/python" || "$python" -m venv "$venv"
+if [ "$version" = newest ]; then wanted=torch; else wanted="torch==$version"; fi
+"$venv/bin/pip" install -q "$wanted" numpy hypothesis pytest pytest-timeout
+"$venv/bin/pip" install -q --no-deps --force-reinstall "$dist"/*.whl
+
+# From elsewhere, so that the installed wheel is tested and not the sources.
+cd "$(mktemp -d)"
+"$root/$venv/bin/python" -c 'import pseudo_iou_ops, torch; print("wheel under torch", torch.__version__, "in", *map(str.__str__, [pseudo_iou_ops.__name__]))'
+HYPOTHESIS_PROFILE=default "$root/$venv/bin/pytest" -q -c "$root/pyproject.toml" --rootdir "$root" \
+    -o pythonpath="$root/tests" "$root/tests/unit" "$root/tests/op" "$root/tests/compile/test_fake.py"

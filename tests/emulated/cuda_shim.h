@@ -1,0 +1,237 @@
+// Runs a CUDA kernel on one CPU thread, to test it where there is no GPU.
+//
+// Blocks run one after another. Each CUDA thread of a block is a fiber with a stack of its own; it runs
+// until it waits at a barrier or a warp collective, or ends. A schedule decides in which order fibers
+// and blocks take their turn. Stricter than hardware on purpose: a thread that ends while others wait
+// for it, or a warp that does not come to a collective whole, is an error here.
+//
+// What this can not show: races below the level of a statement, alignment faults, speed.
+#pragma once
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cuda_shim {
+
+constexpr int kWarpSize = 32;
+constexpr size_t kStackBytes = 64 * 1024;
+constexpr unsigned char kPoison = 0xff;  // NaN as a float, -1 as an integer
+
+enum class Schedule { kForward, kReverse, kShuffled };
+enum class State { kReady, kAtBarrier, kAtWarp, kDone };
+
+struct Dim {
+  unsigned x;
+};
+
+struct Fiber {
+  ucontext_t entry;
+  jmp_buf resume;
+  std::unique_ptr<char[]> stack;
+  State state;
+  bool started;
+  bool vote;        // brought to a warp collective
+  unsigned ballot;  // taken from it
+};
+
+class Machine {
+ public:
+  Machine(Schedule schedule, unsigned seed) : schedule_(schedule), random_(seed) {}
+
+  void run(unsigned blocks, unsigned threads, const std::function<void()>& kernel) {
+    if (threads % kWarpSize != 0) throw std::logic_error("a block must be whole warps");
+    kernel_ = &kernel;
+    fibers_.resize(threads);
+    for (Fiber& fiber : fibers_) {
+      if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
+    }
+    for (const unsigned block : turns(blocks)) run_block(block);
+  }
+
+  Dim thread_index() const { return {current_}; }
+  Dim block_index() const { return {block_}; }
+
+  void wait(State state) {
+    Fiber& fiber = fibers_[current_];
+    fiber.state = state;
+    if (_setjmp(fiber.resume) == 0) _longjmp(scheduler_, 1);
+  }
+
+  unsigned ballot(bool vote) {
+    fibers_[current_].vote = vote;
+    wait(State::kAtWarp);
+    return fibers_[current_].ballot;
+  }
+
+  // The array declared at `line`, the same for all threads of a block; poisoned when a block starts.
+  void* shared_array(int line, size_t bytes) {
+    for (SharedArray& array : shared_) {
+      if (array.line == line) return array.bytes.get();
+    }
+    shared_.push_back({line, std::unique_ptr<char[]>(new char[bytes])});
+    std::memset(shared_.back().bytes.get(), kPoison, bytes);
+    return shared_.back().bytes.get();
+  }
+
+ private:
+  struct SharedArray {
+    int line;
+    std::unique_ptr<char[]> bytes;
+  };
+
+  std::vector<unsigned> turns(unsigned count) {
+    std::vector<unsigned> order(count);
+    std::iota(order.begin(), order.end(), 0u);
+    if (schedule_ == Schedule::kReverse) std::reverse(order.begin(), order.end());
+    if (schedule_ == Schedule::kShuffled) std::shuffle(order.begin(), order.end(), random_);
+    return order;
+  }
+
+  void run_block(unsigned block) {
+    block_ = block;
+    shared_.clear();
+    for (Fiber& fiber : fibers_) {
+      fiber.state = State::kReady;
+      fiber.started = false;
+    }
+    while (count(State::kDone) != fibers_.size()) {
+      for (const unsigned index : turns(static_cast<unsigned>(fibers_.size()))) {
+        if (fibers_[index].state == State::kReady) resume(index);
+      }
+      if (!release_warps() && !release_barrier()) throw std::logic_error(describe_deadlock());
+    }
+  }
+
+  void resume(unsigned index) {
+    current_ = index;
+    if (_setjmp(scheduler_) != 0) {  // the fiber waits or has ended
+      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+      return;
+    }
+    Fiber& fiber = fibers_[index];
+    if (fiber.started) _longjmp(fiber.resume, 1);
+    fiber.started = true;
+    getcontext(&fiber.entry);
+    fiber.entry.uc_stack.ss_sp = fiber.stack.get();
+    fiber.entry.uc_stack.ss_size = kStackBytes;
+    fiber.entry.uc_link = nullptr;
+    makecontext(&fiber.entry, &Machine::enter, 0);
+    setcontext(&fiber.entry);
+  }
+
+  static void enter();
+
+  size_t count(State state) const {
+    return std::count_if(fibers_.begin(), fibers_.end(),
+                         [&](const Fiber& fiber) { return fiber.state == state; });
+  }
+
+  bool release_warps() {
+    bool released = false;
+    for (size_t first = 0; first < fibers_.size(); first += kWarpSize) {
+      const auto begin = fibers_.begin() + static_cast<std::ptrdiff_t>(first), end = begin + kWarpSize;
+      if (!std::all_of(begin, end, [](const Fiber& f) { return f.state == State::kAtWarp; })) continue;
+      unsigned ballot = 0;
+      for (int lane = 0; lane < kWarpSize; ++lane) ballot |= static_cast<unsigned>(begin[lane].vote) << lane;
+      for (auto fiber = begin; fiber != end; ++fiber) {
+        fiber->ballot = ballot;
+        fiber->state = State::kReady;
+      }
+      released = true;
+    }
+    return released;
+  }
+
+  bool release_barrier() {
+    if (count(State::kDone) == fibers_.size()) return true;
+    if (count(State::kAtBarrier) != fibers_.size()) return false;
+    for (Fiber& fiber : fibers_) fiber.state = State::kReady;
+    return true;
+  }
+
+  std::string describe_deadlock() const {
+    return "deadlock in block " + std::to_string(block_) + ": " + std::to_string(count(State::kAtBarrier)) +
+           " threads at a barrier, " + std::to_string(count(State::kAtWarp)) + " at a warp collective, " +
+           std::to_string(count(State::kDone)) + " ended";
+  }
+
+  Schedule schedule_;
+  std::mt19937 random_;
+  const std::function<void()>* kernel_ = nullptr;
+  std::vector<Fiber> fibers_;
+  std::vector<SharedArray> shared_;
+  jmp_buf scheduler_;
+  std::exception_ptr error_;  // thrown by a fiber, on its way to the caller
+  unsigned current_ = 0, block_ = 0;
+};
+
+inline Machine*& machine() {
+  static Machine* running = nullptr;
+  return running;
+}
+
+inline void Machine::enter() {
+  Machine& self = *machine();
+  try {
+    (*self.kernel_)();
+  } catch (...) {
+    self.error_ = std::current_exception();
+  }
+  self.fibers_[self.current_].state = State::kDone;
+  _longjmp(self.scheduler_, 1);
+}
+
+inline void launch(unsigned blocks, unsigned threads, Schedule schedule, unsigned seed,
+                   const std::function<void()>& kernel) {
+  Machine running(schedule, seed);
+  machine() = &running;
+  running.run(blocks, threads, kernel);
+  machine() = nullptr;
+}
+
+}  // namespace cuda_shim
+
+// The words of csrc/kernels/cuda.h.
+#define PIOU_KERNEL inline
+#define PIOU_DEVICE inline
+#define PIOU_GRID_CONSTANT
+#define PIOU_LAUNCH_BOUNDS(threads)
+#define PIOU_SHARED_ARRAY(type, name, count) \
+  type* const name = static_cast<type*>(cuda_shim::machine()->shared_array(__LINE__, sizeof(type) * (count)))
+
+#define threadIdx (cuda_shim::machine()->thread_index())
+#define blockIdx (cuda_shim::machine()->block_index())
+
+inline void __syncthreads() { cuda_shim::machine()->wait(cuda_shim::State::kAtBarrier); }
+
+inline unsigned __ballot_sync(unsigned mask, bool vote) {
+  if (mask != 0xffffffffu) throw std::logic_error("a warp collective must name the full warp");
+  return cuda_shim::machine()->ballot(vote);
+}
+
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
+inline unsigned long long atomicAdd(unsigned long long* address, unsigned long long value) {
+  const unsigned long long old = *address;
+  *address = old + value;
+  return old;
+}
+
+struct float4 {
+  float x, y, z, w;
+};
+
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }

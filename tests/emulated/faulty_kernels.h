@@ -1,0 +1,48 @@
+// Kernels with a known fault each: the shim must notice them, or a test that passes on it means nothing.
+#pragma once
+
+#include "cuda_shim.h"
+
+namespace faulty {
+
+constexpr unsigned kThreads = 64;
+
+// Each thread reads what its neighbour wrote; `barrier` puts the needed barrier in between.
+inline void neighbour(float* out, bool barrier) {
+  PIOU_SHARED_ARRAY(float, values, kThreads);
+  values[threadIdx.x] = static_cast<float>(threadIdx.x);
+  if (barrier) __syncthreads();
+  out[threadIdx.x] = values[(threadIdx.x + 1) % kThreads];
+}
+
+// One lane leaves before the collective its warp needs it for.
+inline void early_return(float* out) {
+  if (threadIdx.x == 3) return;
+  out[threadIdx.x] = static_cast<float>(__popc(__ballot_sync(0xffffffffu, true)));
+}
+
+// Half of the threads wait at a barrier the others never reach.
+inline void divergent_barrier(float* out) {
+  if (threadIdx.x < kThreads / 2) __syncthreads();
+  out[threadIdx.x] = 1.0f;
+}
+
+// The slot a thread gets depends on who comes first.
+inline void order_dependent(float* out, unsigned long long* counter) {
+  out[atomicAdd(counter, 1)] = static_cast<float>(threadIdx.x);
+}
+
+inline std::vector<float> run(const std::string& name, cuda_shim::Schedule schedule, unsigned seed) {
+  std::vector<float> out(kThreads, -1.0f);
+  unsigned long long counter = 0;
+  cuda_shim::launch(1, kThreads, schedule, seed, [&] {
+    if (name == "sound") neighbour(out.data(), true);
+    if (name == "missing_barrier") neighbour(out.data(), false);
+    if (name == "early_return") early_return(out.data());
+    if (name == "divergent_barrier") divergent_barrier(out.data());
+    if (name == "order_dependent") order_dependent(out.data(), &counter);
+  });
+  return out;
+}
+
+}  // namespace faulty

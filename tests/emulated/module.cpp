@@ -1,0 +1,105 @@
+// The CUDA kernels on the CPU, over numpy arrays; see cuda_shim.h. Built by build.py, for tests alone.
+#include "cuda_shim.h"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "../../csrc/core/settings.h"
+#include "../../csrc/kernels/assign.cuh"
+#include "faulty_kernels.h"
+
+namespace py = pybind11;
+using namespace pseudo_iou_ops;
+
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <class T>
+T* data(const py::object& array) {
+  return array.is_none() ? nullptr : static_cast<T*>(py::cast<Array<T>>(array).request().ptr);
+}
+
+cuda_shim::Schedule schedule_named(const std::string& name) {
+  if (name == "forward") return cuda_shim::Schedule::kForward;
+  if (name == "reverse") return cuda_shim::Schedule::kReverse;
+  if (name == "shuffled") return cuda_shim::Schedule::kShuffled;
+  throw std::invalid_argument("schedule: expected forward, reverse or shuffled, got " + name);
+}
+
+template <bool kJudgesEveryCandidate, int kCapacity>
+void run(const AssignParams& params, const OffsetTable<kCapacity>& table, cuda_shim::Schedule schedule,
+         unsigned seed) {
+  const int tiles = static_cast<int>(count_tiles(params));
+  cuda_shim::launch(static_cast<unsigned>(tiles * params.num_images), kThreads, schedule, seed,
+                    [&] { assign_kernel<kJudgesEveryCandidate, kCapacity>(params, table, tiles); });
+}
+
+template <int kCapacity>
+void run_rule(const AssignParams& params, const OffsetTable<kCapacity>& table, cuda_shim::Schedule schedule,
+              unsigned seed) {
+  if (params.rule.judges_every_candidate()) {
+    run<true>(params, table, schedule, seed);
+  } else {
+    run<false>(params, table, schedule, seed);
+  }
+}
+
+// As launch/assign.cu does: a table of offsets in place of the pointers that are on the host.
+void run_with_host_offsets(AssignParams params, cuda_shim::Schedule schedule, unsigned seed) {
+  OffsetTable<kMaxImagesByValue> table;
+  std::copy_n(params.offsets, params.num_images + 1, table.offsets);
+  params.offsets = nullptr;
+  if (params.ignore_offsets != nullptr) {
+    std::copy_n(params.ignore_offsets, params.num_images + 1, table.ignore_offsets);
+    params.ignore_offsets = nullptr;
+  }
+  run_rule(params, table, schedule, seed);
+}
+
+void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array<int64_t>& offsets,
+            const std::vector<int64_t>& level_shapes, const std::vector<double>& strides, double offset,
+            int64_t metric, double threshold, std::optional<double> ignore_threshold, bool inclusive,
+            int64_t order, int64_t resolve, const std::vector<double>& regress_ranges, bool open_ranges,
+            bool normalize_by_stride, const py::object& ignore_boxes, const py::object& ignore_offsets,
+            const py::object& valid_sizes, Array<int64_t> matched, Array<int64_t> matched_labels,
+            Array<float> ltrb, Array<float> pseudo_iou, Array<float> centerness, Array<int64_t> num_pos,
+            Array<int64_t> pos_per_box, bool offsets_on_host, const std::string& schedule, unsigned seed) {
+  AssignParams params{};
+  apply_settings({level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive, order,
+                  resolve, regress_ranges, open_ranges, normalize_by_stride},
+                 params);
+  params.boxes = boxes.data();
+  params.labels = labels.data();
+  params.offsets = offsets.data();
+  params.ignore_boxes = data<const float>(ignore_boxes);
+  params.ignore_offsets = data<const int64_t>(ignore_offsets);
+  params.valid_sizes = data<const float>(valid_sizes);
+  params.num_images = offsets.size() - 1;
+  params.num_boxes = boxes.shape(0);
+  params.num_ignore_boxes = ignore_boxes.is_none() ? 0 : py::cast<py::array>(ignore_boxes).shape(0);
+  params.matched = matched.mutable_data();
+  params.matched_labels = matched_labels.mutable_data();
+  params.ltrb = ltrb.mutable_data();
+  params.pseudo_iou = pseudo_iou.mutable_data();
+  params.centerness = centerness.mutable_data();
+  params.num_pos = num_pos.mutable_data();
+  params.pos_per_box = pos_per_box.mutable_data();
+  if (params.num_images == 0 || params.num_points == 0) return;
+  if (offsets_on_host) {
+    run_with_host_offsets(params, schedule_named(schedule), seed);
+  } else {
+    run_rule(params, OffsetTable<0>{}, schedule_named(schedule), seed);
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_emulated, m) {
+  m.def("assign", &assign);
+  m.def("run_faulty_kernel", [](const std::string& name, const std::string& schedule, unsigned seed) {
+    return faulty::run(name, schedule_named(schedule), seed);
+  });
+}

@@ -1,0 +1,56 @@
+"""The kernel under UBSan and ASan: no undefined arithmetic, nothing read or written outside its arrays."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from emulated import build, emulated_call
+from samples import sample_inputs
+
+SCRIPT = Path(__file__).with_name("run_sanitized.py")
+
+
+def sanitizer_library(name: str) -> str:
+    compiler = os.environ.get("CXX", "g++")
+    found = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    path = found.stdout.strip()
+    if not Path(path).is_absolute():
+        pytest.skip(f"the compiler has no {name}")
+    return path
+
+
+def run(sanitizer: str, cases: Path, preload: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": preload}
+    command = [sys.executable, str(SCRIPT), str(build.build(sanitizer)), str(cases)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    small = [sample for sample in sample_inputs() if sample.num_pairs < 20_000]
+    path = tmp_path_factory.mktemp("sanitized") / "cases.pickle"
+    path.write_bytes(pickle.dumps({sample.name: emulated_call.arguments(sample) for sample in small}))
+    return path
+
+
+@pytest.mark.parametrize(("sanitizer", "library"), [("undefined", "libubsan.so"), ("address", "libasan.so")])
+def test_clean(sanitizer: str, library: str, cases: Path) -> None:
+    done = run(sanitizer, cases, sanitizer_library(library))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count(" ok") == len(pickle.loads(cases.read_bytes()))
+
+
+def test_address_sanitizer_notices_an_overrun(tmp_path: Path) -> None:
+    (sample,) = (sample for sample in sample_inputs() if sample.name == "one_image")
+    arguments = emulated_call.arguments(sample)
+    arguments["tensors"]["labels"] = arguments["tensors"]["labels"][:0]
+    path = tmp_path / "broken.pickle"
+    path.write_bytes(pickle.dumps({sample.name: arguments}))
+    done = run("address", path, sanitizer_library("libasan.so"))
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
