@@ -125,9 +125,10 @@ def _check_flag(name: str, value: object) -> None:
 def _finite(name: str, value: object) -> float:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not -_LARGEST_FLOAT32 <= value <= _LARGEST_FLOAT32:
+    number = float(value)
+    if not -_LARGEST_FLOAT32 <= number <= _LARGEST_FLOAT32:
         raise ValueError(f"{name}: expected a finite number that float32 can hold, got {value!r}")
-    return float(value)
+    return number
 
 
 def _check_threshold(name: str, value: float, metric: Metric) -> None:

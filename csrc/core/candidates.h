@@ -30,14 +30,16 @@ struct Choice {
 // Offers a box that holds the point (x, y) in range.
 PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, const Box& box, int64_t row,
                             float x, float y, const Distances& d) {
-  if (rule.order == Order::kFilterThenChoose && !passes(rule, rule.threshold, stride, box, x, y, d)) {
+  const float q = quality(rule.metric, d);
+  if (rule.order == Order::kFilterThenChoose && !passes(rule, rule.threshold, stride, box, x, y, d, q)) {
     if (rule.has_ignore_band && !choice.in_ignore_band) {
-      choice.in_ignore_band = passes(rule, rule.ignore_threshold, stride, box, x, y, d);
+      choice.in_ignore_band = passes(rule, rule.ignore_threshold, stride, box, x, y, d, q);
     }
     return;
   }
+  float value = 0.0f;
+  if (rule.resolve == Resolve::kMaxMetric) value = rule.metric == Metric::kScaledBox ? scaled_box(d) : q;
   const float box_area = area(box);
-  const float value = rule.resolve == Resolve::kMaxMetric ? metric_value(rule.metric, d) : 0.0f;
   const bool is_better =
       choice.row < 0 || value > choice.value || (value == choice.value && box_area < choice.area);
   if (is_better) {
@@ -47,22 +49,21 @@ PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, cons
   }
 }
 
-// Filters the choice: leaves its row if the point is positive, else kBackground or kIgnored.
-PIOU_HOST_DEVICE int64_t judge(const Choice& choice, const Rule& rule, float stride, const Box& box, float x,
-                               float y, const Distances& d) {
-  if (rule.order == Order::kFilterThenChoose || passes(rule, rule.threshold, stride, box, x, y, d)) {
-    return choice.row;
-  }
-  const bool is_in_band = rule.has_ignore_band && passes(rule, rule.ignore_threshold, stride, box, x, y, d);
-  return is_in_band ? kIgnored : kBackground;
+// Whether the chosen box makes its point positive.
+PIOU_HOST_DEVICE bool is_positive(const Rule& rule, float stride, const Box& box, float x, float y,
+                                  const Distances& d, float quality) {
+  return rule.order == Order::kFilterThenChoose ||
+         passes(rule, rule.threshold, stride, box, x, y, d, quality);
+}
+
+// Whether a chosen box that does not leaves it in the ignore band.
+PIOU_HOST_DEVICE bool is_in_ignore_band(const Rule& rule, float stride, const Box& box, float x, float y,
+                                        const Distances& d, float quality) {
+  return rule.has_ignore_band && passes(rule, rule.ignore_threshold, stride, box, x, y, d, quality);
 }
 
 PIOU_HOST_DEVICE bool is_padding(const float* valid_sizes, int64_t image, float x, float y) {
   return valid_sizes != nullptr && (y >= valid_sizes[2 * image] || x >= valid_sizes[2 * image + 1]);
-}
-
-PIOU_HOST_DEVICE bool covers(const Box& region, float x, float y) {
-  return is_valid(region) && is_inside(distances(region, x, y));
 }
 
 }  // namespace pseudo_iou_ops

@@ -28,15 +28,13 @@ PIOU_HOST_DEVICE float scaled_box(const Distances& d) {
   return 1.0f - maximum(magnitude(d.l - d.r) / (d.l + d.r), magnitude(d.t - d.b) / (d.t + d.b));
 }
 
-// What resolve = max_metric compares; Python refuses it for the other two metrics.
-PIOU_HOST_DEVICE float metric_value(Metric metric, const Distances& d) {
+// What the threshold of pseudo_iou or centerness is compared with; the other metrics compare lengths.
+PIOU_HOST_DEVICE float quality(Metric metric, const Distances& d) {
   switch (metric) {
     case Metric::kPseudoIou:
       return pseudo_iou(d);
     case Metric::kCenterness:
       return centerness(d);
-    case Metric::kScaledBox:
-      return scaled_box(d);
     default:
       return 0.0f;
   }
@@ -44,14 +42,13 @@ PIOU_HOST_DEVICE float metric_value(Metric metric, const Distances& d) {
 
 PIOU_HOST_DEVICE bool is_below(float a, float b, bool inclusive) { return inclusive ? a <= b : a < b; }
 
-// Whether an inside point passes a threshold (the rule's own, or that of its ignore band).
+// Whether an inside point passes a threshold (the rule's own, or that of its ignore band), given its quality.
 PIOU_HOST_DEVICE bool passes(const Rule& rule, float threshold, float stride, const Box& box, float x,
-                             float y, const Distances& d) {
+                             float y, const Distances& d, float quality) {
   switch (rule.metric) {
     case Metric::kPseudoIou:
-      return is_below(threshold, pseudo_iou(d), rule.inclusive);
     case Metric::kCenterness:
-      return is_below(threshold, centerness(d), rule.inclusive);
+      return is_below(threshold, quality, rule.inclusive);
     case Metric::kScaledBox:
       return is_below(magnitude(d.l - d.r), threshold * (d.l + d.r), rule.inclusive) &&
              is_below(magnitude(d.t - d.b), threshold * (d.t + d.b), rule.inclusive);

@@ -201,17 +201,21 @@ PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, 
     const int64_t row = rows.begin + choice.row;
     const Box box = load_box(params.boxes, row);
     const Distances d = distances(box, point.x, point.y);
-    const int64_t judged = judge(choice, params.rule, level.stride, box, point.x, point.y, d);
-    if (judged >= 0) {
-      const float unit = params.rule.normalize_by_stride ? level.stride : 1.0f;
+    const float point_iou = pseudo_iou(d), point_centerness = centerness(d);
+    const float quality = params.rule.metric == Metric::kPseudoIou ? point_iou : point_centerness;
+    if (is_positive(params.rule, level.stride, box, point.x, point.y, d, quality)) {
       outputs.matched = row;
       outputs.label = params.labels[row];
-      outputs.ltrb = {d.l / unit, d.t / unit, d.r / unit, d.b / unit};
-      outputs.pseudo_iou = pseudo_iou(d);
-      outputs.centerness = centerness(d);
+      outputs.ltrb = d;
+      if (params.rule.normalize_by_stride) {
+        const float unit = level.stride;
+        outputs.ltrb = {d.l / unit, d.t / unit, d.r / unit, d.b / unit};
+      }
+      outputs.pseudo_iou = point_iou;
+      outputs.centerness = point_centerness;
       return outputs;
     }
-    if (judged == kIgnored) verdict = kIgnored;
+    if (is_in_ignore_band(params.rule, level.stride, box, point.x, point.y, d, quality)) verdict = kIgnored;
   }
   outputs.matched = verdict;
   outputs.label = verdict;

@@ -13,7 +13,7 @@
 namespace pseudo_iou_ops {
 
 // Fewer rows rescan the boxes more often; more leave threads without work.
-constexpr int kPointsPerTask = 8192;
+constexpr int kPointsPerTask = 16384;
 
 struct AssignTask {
   int64_t image;
@@ -79,9 +79,12 @@ class Axis {
   }
 
  private:
+  // The first cell at or past a coordinate, but for rounding.
   int guess(float coordinate) const {
     const double cell = coordinate * cells_per_pixel_ - offset_;
-    return static_cast<int>(std::min(std::max(cell, 0.0), static_cast<double>(count_)));
+    const double within = std::min(std::max(cell, 0.0), static_cast<double>(count_));
+    const int whole = static_cast<int>(within);
+    return whole + (whole < within);
   }
 
   int count_ = 0;
@@ -104,27 +107,25 @@ class AreaBoard {
   }
 
   // Offers box `row` of the image to the points at xs[columns] of one row of cells, all inside it.
-  void offer_row(const AssignParams&, const Level& level, const Box& box, int row, const float* xs, float y,
-                 Cells columns, int64_t first_point) {
+  void offer_row(const AssignParams&, const Level& level, const Box& box, int row,
+                 const float* PIOU_RESTRICT xs, float y, Cells columns, int64_t first_point) {
     const float box_area = area(box);
     const float vertical = maximum(y - box.y1, box.y2 - y);
-    float* areas = area_.data() + first_point;
-    int* rows = row_.data() + first_point;
+    if (vertical > level.high) return;  // and so is every max(l, t, r, b) of the row
+    float* PIOU_RESTRICT areas = area_.data() + first_point;
+    int* PIOU_RESTRICT rows = row_.data() + first_point;
     for (int column = columns.begin; column < columns.end; ++column) {
-      const float x = xs[column];
-      const float longest_distance = maximum(maximum(x - box.x1, box.x2 - x), vertical);
-      // Bitwise and without branches, so that the compiler vectorises it.
-      const bool is_better = in_range(level, longest_distance) & static_cast<bool>(box_area < areas[column]);
-      areas[column] = is_better ? box_area : areas[column];
-      rows[column] = is_better ? row : rows[column];
+      const float longest_distance = maximum(maximum(xs[column] - box.x1, box.x2 - xs[column]), vertical);
+      if (in_range(level, longest_distance) && box_area < areas[column]) {
+        areas[column] = box_area;
+        rows[column] = row;
+      }
     }
   }
 
-  Choice choice(int64_t point) const {
-    Choice choice;
-    choice.row = row_[point];
-    return choice;
-  }
+  // Of the chosen box within the image, or negative.
+  int row(int64_t point) const { return row_[point]; }
+  bool is_in_ignore_band(int64_t) const { return false; }
 
  private:
   std::vector<float> area_;
@@ -151,7 +152,8 @@ class JudgeBoard {
     }
   }
 
-  Choice choice(int64_t point) const { return choices_[point]; }
+  int row(int64_t point) const { return static_cast<int>(choices_[point].row); }
+  bool is_in_ignore_band(int64_t point) const { return choices_[point].in_ignore_band; }
 
  private:
   std::vector<Choice> choices_;
@@ -161,6 +163,39 @@ inline void add_count(int64_t* counter, int64_t count) {
   static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "counters are plain integers");
   reinterpret_cast<std::atomic<int64_t>*>(counter)->fetch_add(count, std::memory_order_relaxed);
 }
+
+// Counts the positives of a task. Neighbours share a box: one atomic addition a run of them, not a point.
+class PositiveCounter {
+ public:
+  PositiveCounter(const AssignParams& params, int64_t image) : params_(params), image_(image) {}
+  PositiveCounter(const PositiveCounter&) = delete;
+  PositiveCounter& operator=(const PositiveCounter&) = delete;
+  ~PositiveCounter() {
+    end_run();
+    if (positives_ > 0) add_count(params_.num_pos + image_, positives_);
+  }
+
+  // `matched` is a row of the boxes, or negative.
+  void add(int64_t matched) {
+    if (matched < 0) return;
+    if (matched != row_) {
+      end_run();
+      row_ = matched;
+    }
+    ++run_;
+  }
+
+ private:
+  void end_run() {
+    if (run_ > 0) add_count(params_.pos_per_box + row_, run_);
+    positives_ += run_;
+    run_ = 0;
+  }
+
+  const AssignParams& params_;
+  int64_t image_;
+  int64_t row_ = -1, run_ = 0, positives_ = 0;
+};
 
 // One thread's worker: runs tasks one after another, reusing its scratch memory.
 template <class Board>
@@ -232,10 +267,13 @@ class AssignWorker {
   // The boxes that hold points of the task, and of each row of cells the part they touch.
   void find_visits() {
     boxes_ = image_rows(params_.offsets, task_.image, params_.num_boxes);
+    const float first_y = y_axis_.coordinate(task_.first_row),
+                last_y = y_axis_.coordinate(task_.last_row - 1);
     visits_.clear();
     touched_.assign(task_.last_row - task_.first_row, {level_.width, 0});
     for (int64_t row = boxes_.begin; row < boxes_.end; ++row) {
       Visit visit{load_box(params_.boxes, row), static_cast<int>(row - boxes_.begin), {}, {}};
+      if (!(visit.box.y2 > first_y && visit.box.y1 < last_y)) continue;
       if (!is_valid(visit.box) || !can_be_in_range(level_, visit.box)) continue;
       if (!cells_inside(visit.box, visit.rows, visit.columns)) continue;
       visits_.push_back(visit);
@@ -264,57 +302,122 @@ class AssignWorker {
     }
   }
 
-  void write_points() const {
-    int64_t positives = 0;
-    int64_t last_row = -1, run = 0;  // neighbours share a box: one atomic addition a run, not a point
+  // The points of a row of cells that chose a box, as columns of numbers. Taking them in stages, without a
+  // branch a point, and measuring them side by side costs half of deciding point by point.
+  struct ChosenPoints {
+    std::vector<int> columns, rows, positives;
+    std::vector<float> l, t, r, b, pseudo_iou, centerness;
+
+    void resize(size_t width) {
+      for (std::vector<int>* numbers : {&columns, &rows, &positives}) numbers->resize(width);
+      for (std::vector<float>* numbers : {&l, &t, &r, &b, &pseudo_iou, &centerness}) numbers->resize(width);
+    }
+    Distances distances(int index) const { return {l[index], t[index], r[index], b[index]}; }
+  };
+
+  void write_points() {
+    chosen_.resize(level_.width);
+    PositiveCounter counter(params_, task_.image);
     for (int row = task_.first_row; row < task_.last_row; ++row) {
       const Cells touched = touched_[row - task_.first_row];
-      const float y = y_axis_.coordinate(row);
-      for (int column = touched.begin; column < touched.end; ++column) {
-        const int64_t matched = write_point(row_start(row) + column, xs_[column], y);
-        if (matched < 0) continue;
-        ++positives;
-        if (matched != last_row) {
-          if (run > 0) add_count(params_.pos_per_box + last_row, run);
-          last_row = matched;
-          run = 0;
-        }
-        ++run;
+      if (touched.begin >= touched.end) continue;
+      const int64_t first_output = first_output_ + row_start(row);
+      const int count = collect_chosen(row, touched);
+      measure_chosen(count);
+      const int positives = filter_chosen(row, count);
+      if (params_.rule.has_ignore_band) ignore_band(row, touched, count);
+      for (int index = 0; index < positives; ++index) {
+        counter.add(write_positive(first_output, chosen_.positives[index]));
       }
     }
-    if (run > 0) add_count(params_.pos_per_box + last_row, run);
-    if (positives > 0) add_count(params_.num_pos + task_.image, positives);
   }
 
-  // Returns what the point is matched to.
-  int64_t write_point(int64_t point, float x, float y) const {
-    const Choice choice = board_.choice(point);
-    int64_t verdict = choice.in_ignore_band ? kIgnored : kBackground;
-    if (choice.row >= 0) {
-      const int64_t row = boxes_.begin + choice.row;
-      const Box box = load_box(params_.boxes, row);
-      const Distances d = distances(box, x, y);
-      verdict = judge(choice, params_.rule, level_.stride, box, x, y, d);
-      if (verdict >= 0) {
-        write_positive(first_output_ + point, row, d);
-        return row;
+  int collect_chosen(int row, Cells touched) {
+    const int64_t start = row_start(row);
+    int count = 0;
+    for (int column = touched.begin; column < touched.end; ++column) {
+      chosen_.columns[count] = column;
+      count += board_.row(start + column) >= 0;
+    }
+    const float y = y_axis_.coordinate(row);
+    for (int index = 0; index < count; ++index) {
+      const int column = chosen_.columns[index], box_row = board_.row(start + column);
+      const Distances d = distances(load_box(params_.boxes, boxes_.begin + box_row), xs_[column], y);
+      chosen_.rows[index] = box_row;
+      chosen_.l[index] = d.l;
+      chosen_.t[index] = d.t;
+      chosen_.r[index] = d.r;
+      chosen_.b[index] = d.b;
+    }
+    return count;
+  }
+
+  void measure_chosen(int count) {
+    const float* PIOU_RESTRICT l = chosen_.l.data();
+    const float* PIOU_RESTRICT t = chosen_.t.data();
+    const float* PIOU_RESTRICT r = chosen_.r.data();
+    const float* PIOU_RESTRICT b = chosen_.b.data();
+    float* PIOU_RESTRICT ious = chosen_.pseudo_iou.data();
+    float* PIOU_RESTRICT centernesses = chosen_.centerness.data();
+    for (int index = 0; index < count; ++index) {
+      const Distances d{l[index], t[index], r[index], b[index]};
+      ious[index] = pseudo_iou(d);
+      centernesses[index] = centerness(d);
+    }
+  }
+
+  // Leaves the positive ones' indices in chosen_.positives and returns their number.
+  int filter_chosen(int row, int count) {
+    const float y = y_axis_.coordinate(row);
+    int positives = 0;
+    for (int index = 0; index < count; ++index) {
+      chosen_.positives[positives] = index;
+      positives += is_positive(params_.rule, level_.stride, chosen_box(index), xs_[chosen_.columns[index]], y,
+                               chosen_.distances(index), chosen_quality(index));
+    }
+    return positives;
+  }
+
+  // Ignores the points in the band; those among them that are positive are written over later.
+  void ignore_band(int row, Cells touched, int count) const {
+    const int64_t start = row_start(row);
+    const float y = y_axis_.coordinate(row);
+    for (int column = touched.begin; column < touched.end; ++column) {
+      if (board_.is_in_ignore_band(start + column)) write_ignored(first_output_ + start + column);
+    }
+    for (int index = 0; index < count; ++index) {
+      const int column = chosen_.columns[index];
+      if (is_in_ignore_band(params_.rule, level_.stride, chosen_box(index), xs_[column], y,
+                            chosen_.distances(index), chosen_quality(index))) {
+        write_ignored(first_output_ + start + column);
       }
     }
-    if (verdict == kIgnored) write_ignored(first_output_ + point);
-    return verdict;
   }
 
-  void write_positive(int64_t output, int64_t row, const Distances& d) const {
-    const float unit = params_.rule.normalize_by_stride ? level_.stride : 1.0f;
-    params_.matched[output] = row;
-    params_.matched_labels[output] = params_.labels[row];
+  Box chosen_box(int index) const { return load_box(params_.boxes, boxes_.begin + chosen_.rows[index]); }
+
+  float chosen_quality(int index) const {
+    return params_.rule.metric == Metric::kPseudoIou ? chosen_.pseudo_iou[index] : chosen_.centerness[index];
+  }
+
+  // Returns the row of the box the point is matched to.
+  int64_t write_positive(int64_t first_output, int index) const {
+    const int64_t output = first_output + chosen_.columns[index];
+    const int64_t box_row = boxes_.begin + chosen_.rows[index];
+    Distances d = chosen_.distances(index);
+    if (params_.rule.normalize_by_stride) {
+      d = {d.l / level_.stride, d.t / level_.stride, d.r / level_.stride, d.b / level_.stride};
+    }
+    params_.matched[output] = box_row;
+    params_.matched_labels[output] = params_.labels[box_row];
     float* ltrb = params_.ltrb + 4 * output;
-    ltrb[0] = d.l / unit;
-    ltrb[1] = d.t / unit;
-    ltrb[2] = d.r / unit;
-    ltrb[3] = d.b / unit;
-    params_.pseudo_iou[output] = pseudo_iou(d);
-    params_.centerness[output] = centerness(d);
+    ltrb[0] = d.l;
+    ltrb[1] = d.t;
+    ltrb[2] = d.r;
+    ltrb[3] = d.b;
+    params_.pseudo_iou[output] = chosen_.pseudo_iou[index];
+    params_.centerness[output] = chosen_.centerness[index];
+    return box_row;
   }
 
   void write_ignored(int64_t output) const {
@@ -355,6 +458,7 @@ class AssignWorker {
   std::vector<Visit> visits_;
   std::vector<Cells> touched_;
   std::vector<float> xs_;
+  ChosenPoints chosen_;
   Board board_;
 };
 
