@@ -1,0 +1,345 @@
+"""The configuration: frozen dataclasses, read from strict YAML, overridden on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from pseudo_iou_ops import AssignRule, presets
+from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
+
+from .errors import UsageError
+
+Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """The built-in data set of drawn scenes."""
+
+    train_images: int = 1200
+    """Number of training scenes."""
+    val_images: int = 200
+    """Number of validation scenes."""
+    size: int = 128
+    """Side of a scene in pixels."""
+    max_objects: int = 8
+    """Most objects in a scene; some scenes are empty."""
+    seed: int = 0
+    """The same seed draws the same scenes."""
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """One split of a data set; paths are relative to the root."""
+
+    annotations: tuple[str, ...] = ()
+    """coco: JSON files. voc: lists of image names, such as VOC2007/ImageSets/Main/trainval.txt."""
+    images: str = "."
+    """coco: the folder that the file names in the JSON start from. Not read by voc."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Data sets and transforms."""
+
+    format: Literal["coco", "voc", "synthetic"] = "coco"
+    """How the annotations are stored; synthetic draws its own scenes."""
+    root: str = ""
+    """Folder of the data set; synthetic: its cache, by default in the user's cache folder."""
+    train: SplitConfig = field(default_factory=SplitConfig)
+    val: SplitConfig = field(default_factory=SplitConfig)
+    classes: tuple[str, ...] = ()
+    """Class names in the order of the labels 0..C-1. Needed by voc; coco keeps only the classes named."""
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    keep_empty: bool = True
+    """Train on images without boxes too."""
+    ignore_regions: bool = False
+    """Pass crowd and difficult boxes to the assignment as regions to ignore; otherwise drop them."""
+    ignore_padding: bool = False
+    """Ignore points in the padding of a batch; otherwise they are background."""
+    short_sides: tuple[int, ...] = (800,)
+    """Training images are resized to a shorter side drawn from these."""
+    eval_short_side: int = 800
+    """Shorter side at evaluation and prediction."""
+    max_side: int = 1333
+    """The longer side is never resized beyond this."""
+    flip: float = 0.5
+    """Probability of a horizontal flip in training."""
+    workers: int = 2
+    """Loader processes; 0 loads in the main process."""
+
+
+@dataclass(frozen=True)
+class AssignConfig:
+    """The assignment rule: a preset of pseudo_iou_ops and the switches that differ from it."""
+
+    preset: Preset = "paper"
+    """Where the switches left at None take their values from."""
+    metric: Metric | None = None
+    """What a point inside a box is judged by."""
+    threshold: float | None = None
+    """Value of the metric that a positive point passes."""
+    ignore_threshold: float | None = None
+    """A looser value: a point between the two is ignored."""
+    inclusive: bool | None = None
+    """Whether a value equal to the threshold passes."""
+    order: Order | None = None
+    """Whether a point that fails in its box is offered to another box."""
+    resolve: Resolve | None = None
+    """Which of several boxes a point goes to."""
+    regress_ranges: tuple[tuple[float, float], ...] | None = None
+    """Per level, the range of the largest distance to a side, in pixels."""
+    range_bounds: RangeBounds | None = None
+    """Whether the ends of the ranges belong to them."""
+    normalize_by_stride: bool | None = None
+    """Divide the regression targets by the stride."""
+    offset: float | None = None
+    """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
+
+    def rule(self) -> AssignRule:
+        """The checked rule; raises UsageError for a switch outside its domain."""
+        switches = {name: value for name, value in vars(self).items() if name != "preset" and value is not None}
+        preset: AssignRule = getattr(presets, self.preset)
+        try:
+            return dataclasses.replace(preset, **switches)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"assign.{error}") from None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: ResNet, feature pyramid P3..P7, two head branches."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    """A torchvision network."""
+    weights: str = "imagenet"
+    """none, imagenet (torchvision's file in the local torch cache) or the path of a weights file."""
+    norm: Literal["frozen", "batch"] = "frozen"
+    """Batch normalisation of the backbone: fixed at the loaded statistics, or trained."""
+    trainable_stages: int = 3
+    """How many backbone stages train, counted from the last: 5 is all, 3 freezes the stem and layer1."""
+    stride_in_1x1: bool = False
+    """Stride 2 on the 1x1 convolution of a bottleneck, as Caffe weights need it."""
+    channels: int = 256
+    """Channels of the pyramid and of the head."""
+    head_convs: int = 4
+    """3x3 convolutions in each head branch."""
+    norm_groups: int = 32
+    """Groups of the head's group normalisation."""
+    prior_probability: float = 0.01
+    """Class score that the head starts from."""
+    centerness: bool = False
+    """Add FCOS's centerness output to the box branch; it multiplies the scores."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Loss = focal + box_weight * box (+ centerness), each divided by the number of positives."""
+
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
+    box: Literal["iou", "giou"] = "iou"
+    """iou is -log(IoU) as in UnitBox, which the paper cites; giou is 1 - GIoU."""
+    box_weight: float = 1.0
+    """The paper's lambda."""
+    weight_boxes_by_centerness: bool = False
+    """FCOS's box loss: points weigh as their centerness, and the weights' sum divides."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """The optimiser and its schedule."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """The paper's is sgd; adamw learns faster in a short run from random initialisation."""
+    lr: float = 0.01
+    momentum: float = 0.9
+    """Of sgd."""
+    weight_decay: float = 1e-4
+    warmup: Literal["linear", "constant"] = "linear"
+    """Rise from warmup_factor * lr, or stay there, during the warm-up."""
+    warmup_iterations: int = 500
+    warmup_factor: float = 0.1
+    decay_at: tuple[float, ...] = ()
+    """Fractions of the run after which decay_factor multiplies the rate: 8 of 12 epochs is 0.6666667."""
+    decay_factor: float = 0.1
+    clip_grad_norm: float = 35.0
+    """Largest gradient norm; 0 does not clip."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length, batch, seed and logging of a run."""
+
+    epochs: int = 12
+    iterations: int | None = None
+    """Length in iterations; if given, epochs is not read."""
+    batch_size: int = 16
+    seed: int = 0
+    log_every: int = 20
+    """Iterations between two lines of the log."""
+    save_every: int = 1000
+    """Iterations between two checkpoints; the end is always saved."""
+    device: str = "auto"
+    """auto takes CUDA if there is one."""
+    channels_last: bool = False
+    """Memory layout of images and convolutions."""
+
+
+@dataclass(frozen=True)
+class PostprocessConfig:
+    """From the network's outputs to detections."""
+
+    score_threshold: float = 0.05
+    candidates_per_level: int = 1000
+    nms_threshold: float = 0.5
+    detections_per_image: int = 100
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation."""
+
+    batch_size: int = 8
+    limit: int | None = None
+    """Evaluate the first images only."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    assign: AssignConfig = field(default_factory=AssignConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML file, on top of the one its ``base:`` key may name; unknown keys raise UsageError."""
+    values = _read_yaml(path)
+    base = values.pop("base", None)
+    if base is not None:
+        base_values = _read_yaml(path.parent / str(base))
+        if "base" in base_values:
+            raise UsageError(f"{path.parent / str(base)}: base: a base has no base of its own")
+        values = _merged(base_values, values)
+    return config_from_dict(values, source=str(path))
+
+
+def config_from_dict(values: dict[str, Any], source: str) -> Config:
+    """Build and check a configuration; ``source`` is named in the error."""
+    try:
+        return TypeAdapter(Config).validate_python(values, extra="forbid")
+    except ValidationError as error:
+        raise UsageError(f"{source}: {_one_line(error)}") from None
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Plain dicts, lists, strings, numbers, None: what YAML, JSON and torch.load(weights_only=True) take."""
+    return _plain(dataclasses.asdict(config))  # type: ignore[no-any-return]
+
+
+def config_to_yaml(config: Config) -> str:
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False)
+
+
+def check_config(config: Config) -> None:
+    """Check what a type can not say; raises UsageError."""
+    config.assign.rule()
+    checks = [
+        ("train.batch_size", config.train.batch_size, config.train.batch_size >= 1, "at least 1"),
+        ("train.epochs", config.train.epochs, config.train.epochs >= 1, "at least 1"),
+        ("train.iterations", config.train.iterations, config.train.iterations != 0, "at least 1"),
+        ("train.log_every", config.train.log_every, config.train.log_every >= 1, "at least 1"),
+        ("train.save_every", config.train.save_every, config.train.save_every >= 1, "at least 1"),
+        ("eval.batch_size", config.eval.batch_size, config.eval.batch_size >= 1, "at least 1"),
+        (
+            "data.short_sides",
+            config.data.short_sides,
+            min(config.data.short_sides, default=0) >= 1,
+            "positive",
+        ),
+        ("data.flip", config.data.flip, 0 <= config.data.flip <= 1, "in [0, 1]"),
+        (
+            "optim.decay_at",
+            config.optim.decay_at,
+            all(0 < fraction < 1 for fraction in config.optim.decay_at),
+            "fractions of the run, in (0, 1)",
+        ),
+        (
+            "model.weights",
+            config.model.weights,
+            config.model.weights != "none" or (config.model.norm == "batch" and config.model.trainable_stages == 5),
+            "pretrained weights, or model.norm batch and model.trainable_stages 5 to train from random ones",
+        ),
+        (
+            "model.trainable_stages",
+            config.model.trainable_stages,
+            0 <= config.model.trainable_stages <= 5,
+            "in 0..5",
+        ),
+        (
+            "model.channels",
+            config.model.channels,
+            config.model.channels % config.model.norm_groups == 0,
+            f"a multiple of model.norm_groups, {config.model.norm_groups}",
+        ),
+    ]
+    for name, value, is_right, expected in checks:
+        if not is_right:
+            raise UsageError(f"{name}: expected {expected}, got {value}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected sections such as 'data:', got {type(values).__name__}")
+    return values
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in values.items():
+        inherited = merged.get(name)
+        both = isinstance(inherited, dict) and isinstance(value, dict)
+        merged[name] = _merged(inherited, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _one_line(error: ValidationError) -> str:
+    messages = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        unknown = problem["type"] in ("unexpected_keyword_argument", "extra_forbidden")
+        messages.append(f"{name}: {'no such option' if unknown else problem['msg'] + _got(problem['input'])}")
+    return "; ".join(messages)
+
+
+def _got(value: object) -> str:
+    return f", got {value!r}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,215 @@
+"""From annotations to batches: uint8 images, and targets packed as ``pseudo_iou_ops.assign`` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from pseudo_iou_ops import pack_boxes
+
+from ..config import Config
+from ..errors import UserError
+from .annotations import Annotations
+from .transforms import apply_transform, evaluation_transform, seed_of, training_transform
+
+# ImageNet's mean colour: padding becomes about 0 once the model has normalised it.
+PADDING_COLOUR = (124, 116, 104)
+SIZE_DIVISOR = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One transformed image and its boxes."""
+
+    image: Tensor
+    """(3, H, W) uint8."""
+    boxes: Tensor
+    """(M, 4) float32 in pixels of ``image``."""
+    labels: Tensor
+    """(M,) int64."""
+    ignore: Tensor
+    """(M,) bool, crowd or difficult."""
+    image_id: int
+    file: str
+    original_size: tuple[int, int]
+    """Height and width of the file."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The boxes of a batch, packed; offsets stay on the CPU."""
+
+    boxes: Tensor
+    labels: Tensor
+    offsets: Tensor
+    ignore_boxes: Tensor
+    ignore_offsets: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded images and what belongs to them."""
+
+    images: Tensor
+    """(B, 3, H, W) uint8."""
+    sizes: Tensor
+    """(B, 2) int64, height and width without padding."""
+    original_sizes: Tensor
+    """(B, 2) int64, of the files."""
+    targets: Targets
+    image_ids: tuple[int, ...]
+    files: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device, all but the offsets and the original sizes."""
+        return self._with_tensors(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader, so that :meth:`to` need not wait for the copy."""
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        targets = replace(
+            self.targets,
+            boxes=change(self.targets.boxes),
+            labels=change(self.targets.labels),
+            ignore_boxes=change(self.targets.ignore_boxes),
+        )
+        return replace(self, images=change(self.images), sizes=change(self.sizes), targets=targets)
+
+
+class DetectionDataset(Dataset[Sample]):
+    """Reads image (epoch, index): with the epoch in the key, loader processes need not be told of it."""
+
+    def __init__(self, annotations: Annotations, transform: v2.Transform, seed: int = 0) -> None:
+        self.annotations = annotations
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        annotations = self.annotations
+        rows = annotations.rows(index)
+        file = str(annotations.files[index])
+        pixels = read_image(file)
+        height, width = pixels.shape[-2:]
+        if (height, width) != tuple(annotations.sizes[index].tolist()):
+            expected = "x".join(str(side) for side in annotations.sizes[index].tolist())
+            raise UserError(f"{file}: expected height x width {expected} as annotated, got {height}x{width}")
+        image, boxes = apply_transform(
+            self.transform, pixels, annotations.boxes[rows].float(), seed_of(self.seed, epoch, index)
+        )
+        return Sample(
+            image=image,
+            boxes=boxes,
+            labels=annotations.labels[rows],
+            ignore=annotations.ignore[rows],
+            image_id=int(annotations.image_ids[index]),
+            file=file,
+            original_size=(height, width),
+        )
+
+
+class TrainingBatches(Sampler[list[tuple[int, int]]]):
+    """The batches of steps ``first_step .. last_step - 1``, each a pure function of (seed, step)."""
+
+    def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
+        self.images = images
+        self.batch_size = min(batch_size, images)
+        self.seed = seed
+        self.steps = range(first_step, last_step)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = steps_per_epoch(self.images, self.batch_size)
+        epoch, order = -1, []
+        for step in self.steps:
+            if step // per_epoch != epoch:
+                epoch = step // per_epoch
+                generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
+                order = torch.randperm(self.images, generator=generator).tolist()
+            begin = step % per_epoch * self.batch_size
+            yield [(epoch, index) for index in order[begin : begin + self.batch_size]]
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Full batches in an epoch; the rest of the permutation is left to other epochs."""
+    return max(1, images // batch_size)
+
+
+def training_loader(config: Config, annotations: Annotations, first_step: int, last_step: int) -> DataLoader[Sample]:
+    seed = config.train.seed
+    batches = TrainingBatches(len(annotations), config.train.batch_size, seed, first_step, last_step)
+    dataset = DetectionDataset(annotations, training_transform(config.data), seed)
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=config.data.workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def evaluation_loader(config: Config, annotations: Annotations) -> DataLoader[Sample]:
+    """Every image once, in order."""
+    size = config.eval.batch_size
+    keys = [(0, index) for index in range(len(annotations))]
+    return DataLoader(
+        DetectionDataset(annotations, evaluation_transform(config.data)),
+        batch_sampler=[keys[begin : begin + size] for begin in range(0, len(keys), size)],
+        num_workers=config.data.workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad images right and below to one size, a multiple of 32, and pack the boxes."""
+    boxes, labels, offsets = pack_boxes(
+        [sample.boxes[~sample.ignore] for sample in samples],
+        [sample.labels[~sample.ignore] for sample in samples],
+    )
+    ignore_boxes, _, ignore_offsets = pack_boxes(
+        [sample.boxes[sample.ignore] for sample in samples],
+        [sample.labels[sample.ignore] for sample in samples],
+    )
+    sizes = torch.tensor([sample.image.shape[-2:] for sample in samples])
+    return Batch(
+        images=_pad([sample.image for sample in samples], sizes),
+        sizes=sizes,
+        original_sizes=torch.tensor([sample.original_size for sample in samples]),
+        targets=Targets(boxes, labels, offsets, ignore_boxes, ignore_offsets),
+        image_ids=tuple(sample.image_id for sample in samples),
+        files=tuple(sample.file for sample in samples),
+    )
+
+
+def read_image(file: str) -> Tensor:
+    """(3, H, W) uint8 RGB, as stored: EXIF rotation is not applied; raises UserError that names the file."""
+    try:
+        with Image.open(file) as image:
+            pixels = np.array(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file}: not a readable image: {' '.join(str(error).split())}") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _pad(images: Sequence[Tensor], sizes: Tensor) -> Tensor:
+    height, width = ((sizes.amax(0) + SIZE_DIVISOR - 1) // SIZE_DIVISOR * SIZE_DIVISOR).tolist()
+    colour = torch.tensor(PADDING_COLOUR, dtype=torch.uint8).view(1, 3, 1, 1)
+    padded = colour.expand(len(images), 3, height, width).clone()
+    for canvas, image in zip(padded, images, strict=True):
+        canvas[:, : image.shape[1], : image.shape[2]] = image
+    return padded

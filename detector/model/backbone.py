@@ -1,0 +1,106 @@
+"""ResNet with a feature pyramid P3..P7, both torchvision's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from ..config import ModelConfig
+from ..errors import UserError
+
+STRIDES = (8, 16, 32, 64, 128)
+
+# From the last stage to the first, as trainable_stages counts them.
+_STAGES = ("layer4", "layer3", "layer2", "layer1", "stem")
+
+
+def build_backbone(config: ModelConfig, load_weights: bool = True) -> BackboneWithFPN:
+    """The network whose output is the dict of the feature maps P3..P7, strides ``STRIDES``.
+
+    P6 and P7 are stride-2 convolutions over P5 (paper, section 3.2). ``load_weights=False`` leaves the
+    backbone at its random initialisation, for a checkpoint that is loaded next.
+
+    Raises:
+        UserError: the weights file is missing or is not of this network.
+    """
+    norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
+    net = torchvision.models.get_model(config.backbone, weights=None, norm_layer=norm)
+    if config.stride_in_1x1:
+        _move_stride(net, config.backbone)
+    if load_weights and config.weights != "none":
+        _load(net, config)
+    _freeze(net, config.trainable_stages)
+    width = net.inplanes
+    return BackboneWithFPN(
+        net,
+        return_layers={"layer2": "p3", "layer3": "p4", "layer4": "p5"},
+        in_channels_list=[width // 4, width // 2, width],
+        out_channels=config.channels,
+        extra_blocks=LastLevelP6P7(config.channels, config.channels),
+    )
+
+
+def _move_stride(net: Any, name: str) -> None:
+    """The layout of Caffe's ResNets: a stage's stride is on the first 1x1 convolution, not on the 3x3."""
+    for stage in (net.layer2, net.layer3, net.layer4):
+        block = stage[0]
+        if not hasattr(block, "conv3"):
+            raise UserError(f"model.stride_in_1x1: expected a backbone with bottlenecks, got {name}")
+        block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
+
+
+def _freeze(net: Any, trainable_stages: int) -> None:
+    for stage in _STAGES[trainable_stages:]:
+        modules = (net.conv1, net.bn1) if stage == "stem" else (getattr(net, stage),)
+        for module in modules:
+            module.requires_grad_(False)
+
+
+def _load(net: nn.Module, config: ModelConfig) -> None:
+    file = _cached_imagenet_file(config.backbone) if config.weights == "imagenet" else Path(config.weights)
+    given = {name: value for name, value in _read_weights(file).items() if not name.startswith("fc.")}
+    expected = {
+        name: value
+        for name, value in net.state_dict().items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+    missing = [name for name in expected if name not in given]
+    unknown = [name for name in given if name not in expected and not name.endswith("num_batches_tracked")]
+    misshaped = [name for name in expected if name in given and given[name].shape != expected[name].shape]
+    if missing or unknown or misshaped:
+        example = (missing + unknown + misshaped)[0]
+        raise UserError(
+            f"{file}: not weights of {config.backbone}: {len(missing)} tensors missing, "
+            f"{len(unknown)} unknown, {len(misshaped)} of another shape, for example {example}"
+        )
+    net.load_state_dict(given, strict=False)
+
+
+def _cached_imagenet_file(backbone: str) -> Path:
+    weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+    file: Path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    if not file.is_file():
+        raise UserError(
+            f"model.weights: {file} is missing; download it from {weights.url}, or use --model.weights none"
+        )
+    return file
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise UserError(f"model.weights: no file {str(file)!r}; expected none, imagenet or a path")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except Exception as error:  # each format fails in its own ways
+        raise UserError(f"{file}: not a weights file: {' '.join(str(error).split())[:200]}") from None

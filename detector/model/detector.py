@@ -1,0 +1,77 @@
+"""The detector: backbone, pyramid, head; its loss and its detections."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pseudo_iou_ops import Assignment, PointAssigner, level_points
+
+from ..config import Config
+from ..data.loader import Targets
+from .backbone import STRIDES, build_backbone
+from .head import Head, Predictions
+from .losses import detection_losses
+from .postprocess import Detections, detections
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Detector(nn.Module):
+    """The paper's detector (section 3.2), trained through :class:`pseudo_iou_ops.PointAssigner`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: Config, num_classes: int, load_weights: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.model, load_weights)
+        self.head = Head(config.model, num_classes, STRIDES)
+        self.assigner = PointAssigner(STRIDES, config.assign.rule())
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Predictions:
+        """``images`` (B, 3, H, W) uint8 RGB, sides multiples of 32; normalised here, on their device."""
+        normalised = (images.float() - self.mean) / self.std
+        if self.config.train.channels_last:
+            normalised = normalised.contiguous(memory_format=torch.channels_last)
+        return self.head(list(self.backbone(normalised).values()))  # type: ignore[no-any-return]
+
+    def assign(self, level_shapes: tuple[tuple[int, int], ...], targets: Targets, sizes: Tensor) -> Assignment:
+        """What the points of a batch learn; ``sizes`` (B, 2) are the images' without padding."""
+        data = self.config.data
+        assignment: Assignment = self.assigner(
+            level_shapes,
+            targets.boxes,
+            targets.labels,
+            targets.offsets,
+            ignore_boxes=targets.ignore_boxes if data.ignore_regions else None,
+            ignore_offsets=targets.ignore_offsets if data.ignore_regions else None,
+            valid_sizes=sizes if data.ignore_padding else None,
+        )
+        return assignment
+
+    def losses(self, predictions: Predictions, assignment: Assignment) -> dict[str, Tensor]:
+        """The terms of the loss; see :func:`detector.model.losses.detection_losses`."""
+        target_ltrb = assignment.ltrb
+        if self.assigner.rule.normalize_by_stride:
+            target_ltrb = target_ltrb * _point_strides(predictions).unsqueeze(-1)
+        return detection_losses(predictions, assignment, target_ltrb, self.config.loss)
+
+    def detect(self, images: Tensor, sizes: Tensor) -> list[Detections]:
+        """The detections of each image, in pixels of ``images``."""
+        predictions = self(images)
+        points = level_points(predictions.level_shapes, STRIDES, self.assigner.rule.offset, device=images.device)
+        return detections(predictions, points, sizes, self.config.postprocess)
+
+
+def _point_strides(predictions: Predictions) -> Tensor:
+    """(P,) float32, the stride of each point's level."""
+    strides = [
+        torch.full((height * width,), float(stride), device=predictions.ltrb.device)
+        for (height, width), stride in zip(predictions.level_shapes, STRIDES, strict=True)
+    ]
+    return torch.cat(strides)

@@ -1,0 +1,96 @@
+"""The paper's loss: focal + lambda * IoU, over the number of positives.
+
+Everything is dense and masked: no point is gathered, nothing is read back by the host, and every parameter
+gets a gradient even if no point is positive.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchvision.ops import sigmoid_focal_loss
+
+from pseudo_iou_ops import Assignment
+
+from ..config import LossConfig
+from .head import Predictions
+
+IGNORED = -2
+
+
+def detection_losses(
+    predictions: Predictions, assignment: Assignment, target_ltrb: Tensor, config: LossConfig
+) -> dict[str, Tensor]:
+    """The terms of the loss, each a scalar; their sum is what is minimised.
+
+    Args:
+        predictions: of B images and P points.
+        assignment: what the points learn.
+        target_ltrb: (B, P, 4) float32, the assignment's distances in pixels.
+        config: the loss's switches.
+
+    Returns:
+        ``class``, ``box`` and, with a centerness output, ``centerness``.
+    """
+    is_positive = assignment.labels >= 0
+    num_positive = assignment.num_pos.sum().clamp(min=1).float()
+    losses = {"class": _class_loss(predictions.class_logits, assignment.labels, config) / num_positive}
+
+    box_losses = _box_losses(predictions.ltrb, target_ltrb, is_positive, config)
+    if config.weight_boxes_by_centerness:
+        weight_sum = assignment.centerness.sum().clamp(min=1e-6)
+        losses["box"] = config.box_weight * (box_losses * assignment.centerness).sum() / weight_sum
+    else:
+        losses["box"] = config.box_weight * box_losses.sum() / num_positive
+
+    if predictions.centerness_logits is not None:
+        errors = binary_cross_entropy_with_logits(
+            predictions.centerness_logits.float(), assignment.centerness, reduction="none"
+        )
+        losses["centerness"] = (errors * is_positive).sum() / num_positive
+    return losses
+
+
+def iou_loss(ltrb: Tensor, target: Tensor) -> Tensor:
+    """-log(IoU) (UnitBox, Yu et al. 2016) of boxes given as distances (..., 4) > 0 from the same points."""
+    intersection, union, _ = _areas(ltrb, target)
+    return -(intersection / union).log()
+
+
+def giou_loss(ltrb: Tensor, target: Tensor) -> Tensor:
+    """1 - GIoU (Rezatofighi et al. 2019) of boxes given as distances (..., 4) > 0 from the same points.
+
+    torchvision's generalized_box_iou_loss indexes with a mask, which waits for the device; boxes around one
+    point always meet, so no mask is needed here.
+    """
+    intersection, union, hull = _areas(ltrb, target)
+    return 1 - intersection / union + (hull - union) / hull
+
+
+def _class_loss(logits: Tensor, labels: Tensor, config: LossConfig) -> Tensor:
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    targets = (labels.unsqueeze(-1) == classes).float()
+    losses = sigmoid_focal_loss(logits.float(), targets, config.focal_alpha, config.focal_gamma)
+    total: Tensor = (losses * (labels != IGNORED).unsqueeze(-1)).sum()
+    return total
+
+
+def _box_losses(ltrb: Tensor, target: Tensor, is_positive: Tensor, config: LossConfig) -> Tensor:
+    """(B, P), 0 where not positive."""
+    # A box that is not there becomes the prediction's own size: its loss is finite, and masked.
+    safe_target = torch.where(is_positive.unsqueeze(-1), target, ltrb.detach())
+    losses = iou_loss(ltrb, safe_target) if config.box == "iou" else giou_loss(ltrb, safe_target)
+    return losses * is_positive
+
+
+def _areas(ltrb: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Areas of the intersection, of the union and of the smallest box around both."""
+    smaller, larger = torch.minimum(ltrb, target), torch.maximum(ltrb, target)
+    intersection = _area(smaller)
+    return intersection, _area(ltrb) + _area(target) - intersection, _area(larger)
+
+
+def _area(ltrb: Tensor) -> Tensor:
+    left, top, right, bottom = ltrb.unbind(-1)
+    return (left + right) * (top + bottom)

@@ -1,0 +1,297 @@
+"""The assignment as a picture: which points of each level learn which box, rules side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pseudo_iou_ops import Assignment, AssignRule, assign, centerness, level_points, pseudo_iou, scaled_box
+
+from .palette import INK, WRONG, add_box, colour, pyplot, show_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEAT = "YlGnBu"
+METRIC_TITLES = {
+    "pseudo_iou": "Pseudo-IoU > {:g}",
+    "centerness": "centerness > {:g}",
+    "scaled_box": "scaled box, s = {:g}",
+    "center_radius": "center radius {:g} strides",
+    "none": "every point inside a box",
+}
+PANEL_WIDTH = 3.9  # inches
+CONTOUR_SAMPLES = 160  # a side
+
+
+class Scene(NamedTuple):
+    """``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise."""
+
+    image: Tensor
+    boxes: Tensor
+    ignore_boxes: Tensor
+
+
+class Level(NamedTuple):
+    """One level's part of a dense result."""
+
+    name: str
+    stride: int
+    shape: tuple[int, int]
+    points: slice
+
+
+def draw_assignment(
+    scene: Scene, rules: Sequence[AssignRule], strides: Sequence[int], shown: Sequence[int], file: Path
+) -> list[Assignment]:
+    """Write a picture with one column per rule and one row per level, after a column with the image.
+
+    A panel shows the metric's value of the box that each point belongs to, the line where a box's value
+    reaches the threshold, positive points in the colour of their box, ignored points hatched, and boxes that
+    no point of any level learns in red.
+
+    Args:
+        scene: the image and its boxes.
+        rules: one per column.
+        strides: of all levels, P3 first: the assignment sees all of them.
+        shown: the levels to draw, as positions in ``strides``.
+        file: where to write; the ending names the format.
+
+    Returns:
+        The assignment of each rule.
+    """
+    plt = pyplot()
+    height, width = scene.image.shape[-2:]
+    levels = _levels(height, width, strides)
+    panel_height = PANEL_WIDTH * height / width
+    figure, grid = plt.subplots(
+        len(shown),
+        len(rules) + 1,
+        squeeze=False,
+        figsize=(PANEL_WIDTH * (len(rules) + 1) + 0.9, panel_height * len(shown) + 0.75),
+        layout="constrained",
+    )
+    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.08, wspace=0.02, hspace=0.02)
+    _draw_image_column(grid[:, 0], scene)
+    backdrop = _backdrop(scene.image)
+    assignments = []
+    for column, rule in enumerate(rules, start=1):
+        result, values = _assign(scene, rule, levels)
+        assignments.append(result)
+        grid[0, column].set_title(_title(rule, result), fontsize=10, pad=6)
+        for row, position in enumerate(shown):
+            axes, level = grid[row, column], levels[position]
+            show_image(axes, backdrop, width, height)
+            heat = _draw_level(axes, scene, rule, level, result, values)
+            if column == 1:
+                axes.set_ylabel(f"{level.name}   stride {level.stride}", fontsize=10, color=INK)
+    bar = figure.colorbar(heat, ax=grid, shrink=min(1.0, 2.4 / (panel_height * len(shown))), pad=0.012, aspect=24)
+    bar.set_label("value of the metric", fontsize=9)
+    bar.outline.set_visible(False)
+    figure.savefig(file, dpi=150, facecolor="white")
+    plt.close(figure)
+    return assignments
+
+
+def _draw_image_column(column: Sequence[Axes], scene: Scene) -> None:
+    """The image with its boxes on top, and what the marks mean below or beneath it."""
+    height, width = scene.image.shape[-2:]
+    for axes in column[1:]:
+        axes.set_axis_off()
+    show_image(column[0], scene.image.permute(1, 2, 0).numpy(), width, height)
+    column[0].set_title("image and its boxes", fontsize=10, pad=6)
+    for row, box in enumerate(scene.boxes.tolist()):
+        add_box(column[0], box, edgecolor="white", linewidth=3.0, alpha=0.8)
+        add_box(column[0], box, edgecolor=colour(row), linewidth=1.6)
+    if len(column) > 1:
+        column[1].legend(handles=_legend(), loc="upper left", frameon=False, fontsize=9, labelspacing=0.8)
+
+
+def _legend() -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    point: dict[str, Any] = {"marker": "o", "linestyle": "none"}
+    return [
+        Line2D([], [], color=colour(0), markersize=7, **point, label="positive point, in the colour of its box"),
+        Line2D([], [], color=INK, alpha=0.55, markersize=2.5, **point, label="background point inside a box"),
+        Line2D([], [], color=colour(0), linewidth=1.0, linestyle="--", label="where the metric is the threshold"),
+        Patch(facecolor="#BFBFBF", edgecolor="#666666", hatch="//////", linewidth=0, label="ignored point"),
+        Line2D([], [], color=WRONG, linewidth=1.8, linestyle=(0, (4, 2)), label="box without a positive point"),
+    ]
+
+
+def _levels(height: int, width: int, strides: Sequence[int]) -> list[Level]:
+    levels, first = [], 0
+    for position, stride in enumerate(strides):
+        shape = math.ceil(height / stride), math.ceil(width / stride)
+        count = shape[0] * shape[1]
+        levels.append(Level(f"P{position + 3}", stride, shape, slice(first, first + count)))
+        first += count
+    return levels
+
+
+def _assign(scene: Scene, rule: AssignRule, levels: list[Level]) -> tuple[Assignment, Tensor]:
+    """The assignment under a rule, and (P,) the metric's value of each point's box, NaN outside."""
+
+    def call(switches: AssignRule) -> Assignment:
+        return assign(
+            scene.boxes,
+            torch.zeros(len(scene.boxes), dtype=torch.int64),
+            torch.tensor([0, len(scene.boxes)]),
+            [level.shape for level in levels],
+            [level.stride for level in levels],
+            switches,
+            ignore_boxes=scene.ignore_boxes,
+            ignore_offsets=torch.tensor([0, len(scene.ignore_boxes)]),
+        )
+
+    owner = call(_without_threshold(rule))
+    values = {
+        "pseudo_iou": owner.pseudo_iou[0],
+        "centerness": owner.centerness[0],
+        "scaled_box": _scaled_box_of(owner.ltrb[0]),
+    }.get(rule.metric, torch.full_like(owner.pseudo_iou[0], 0.45))  # the other two have no value: a flat tint
+    return call(rule), values.masked_fill(owner.matched[0] < 0, math.nan)
+
+
+def _without_threshold(rule: AssignRule) -> AssignRule:
+    """The rule that gives every inside, in-range point to the box it would be judged by."""
+    open_rule = dataclasses.replace(rule, ignore_threshold=None, normalize_by_stride=False)
+    if rule.metric in ("center_radius", "none"):
+        return dataclasses.replace(open_rule, metric="none")
+    return dataclasses.replace(open_rule, threshold=1.0 if rule.metric == "scaled_box" else 0.0)
+
+
+def _scaled_box_of(ltrb: Tensor) -> Tensor:
+    left, top, right, bottom = ltrb.unbind(-1)
+    off_center = torch.maximum((left - right).abs() / (left + right), (top - bottom).abs() / (top + bottom))
+    return 1 - off_center
+
+
+def _draw_level(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment, values: Tensor) -> Any:
+    rows, columns = level.shape
+    low, high = (rule.offset - 0.5) * level.stride, (rule.offset - 0.5 + columns) * level.stride
+    top, bottom = low, (rule.offset - 0.5 + rows) * level.stride
+    heat = axes.imshow(
+        values[level.points].reshape(rows, columns).numpy(),
+        extent=(low, high, bottom, top),
+        cmap=HEAT,
+        vmin=0,
+        vmax=1,
+        alpha=0.66,
+        interpolation="nearest",
+    )
+    _draw_ignored(axes, scene, rule, level, result)
+    _draw_boxes(axes, scene, rule, level, result)
+    _draw_points(axes, scene, rule, level, result, values)
+    count = int((result.matched[0, level.points] >= 0).sum())
+    axes.text(
+        0.015,
+        0.025,
+        f"{count} positive point{'' if count == 1 else 's'}",
+        transform=axes.transAxes,
+        fontsize=7.5,
+        va="bottom",
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+    )
+    height, width = scene.image.shape[-2:]
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    return heat
+
+
+def _draw_boxes(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment) -> None:
+    for row, box in enumerate(scene.boxes.tolist()):
+        if int(result.pos_per_box[row]) == 0:
+            add_box(axes, box, edgecolor=WRONG, linewidth=1.8, linestyle=(0, (4, 2)))
+            continue
+        add_box(axes, box, edgecolor="white", linewidth=2.6, alpha=0.8)
+        add_box(axes, box, edgecolor=colour(row), linewidth=1.4)
+        _draw_contour(axes, scene.boxes[row], rule, level.stride, colour(row))
+
+
+def _draw_contour(axes: Axes, box: Tensor, rule: AssignRule, stride: int, edge: str) -> None:
+    """The line around the points of the plane that pass the threshold for a box."""
+    if rule.metric == "none":
+        return
+    x1, y1, x2, y2 = box.tolist()
+    x, y = (torch.linspace(low, high, CONTOUR_SAMPLES) for low, high in ((x1, x2), (y1, y2)))
+    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    values, threshold = _plane_values(points, box, rule, stride)
+    if float(values.min()) < threshold < float(values.max()):
+        axes.contour(x.numpy(), y.numpy(), values.numpy(), [threshold], colors=edge, linewidths=1.0, linestyles="--")
+
+
+def _plane_values(points: Tensor, box: Tensor, rule: AssignRule, stride: int) -> tuple[Tensor, float]:
+    """A value per point, and the level above which it passes."""
+    if rule.metric == "pseudo_iou":
+        return pseudo_iou(points, box), rule.threshold
+    if rule.metric == "centerness":
+        return centerness(points, box), rule.threshold
+    if rule.metric == "scaled_box":
+        return scaled_box(points, box), 1 - rule.threshold
+    center = (box[:2] + box[2:]) / 2
+    return -(points - center).abs().amax(-1) / stride, -rule.threshold
+
+
+def _draw_points(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment, values: Tensor) -> None:
+    points = level_points([level.shape], [level.stride], rule.offset)
+    matched = result.matched[0, level.points]
+    spacing = level.stride / scene.image.shape[-1] * PANEL_WIDTH * 72  # in typographic points
+    diameter = min(max(0.5 * spacing, 1.2), 7.0)
+    failed = (matched == -1) & ~values[level.points].isnan()
+    axes.scatter(*_xy(points[failed]), s=(0.3 * diameter) ** 2, c=INK, alpha=0.55, linewidths=0)
+    for row in range(len(scene.boxes)):
+        own = points[matched == row]
+        if len(own):
+            axes.scatter(
+                *_xy(own),
+                s=diameter**2,
+                c=colour(row),
+                edgecolors="white",
+                linewidths=0.12 * diameter,
+                zorder=3,
+            )
+
+
+def _xy(points: Tensor) -> tuple[Any, Any]:
+    x, y = points.unbind(-1)
+    return x.numpy(), y.numpy()
+
+
+def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment) -> None:
+    for box in scene.ignore_boxes.tolist():
+        add_box(axes, box, edgecolor="#777777", linewidth=1.0, linestyle=":")
+    ignored = result.matched[0, level.points] == -2
+    half = level.stride / 2
+    for x, y in level_points([level.shape], [level.stride], rule.offset)[ignored].tolist():
+        add_box(
+            axes,
+            [x - half, y - half, x + half, y + half],
+            fill=True,
+            facecolor=(0.75, 0.75, 0.75, 0.8),
+            edgecolor="#666666",
+            hatch="//////",
+            linewidth=0,
+        )
+
+
+def _title(rule: AssignRule, result: Assignment) -> str:
+    title = METRIC_TITLES[rule.metric].format(rule.threshold)
+    if rule.ignore_threshold is not None:
+        title += f" (ignored from {rule.ignore_threshold:g})"
+    without = int((result.pos_per_box == 0).sum())
+    boxes = len(result.pos_per_box)
+    return f"{title}\n{int(result.num_pos.sum())} positives, {without} of {boxes} boxes without"
+
+
+def _backdrop(image: Tensor) -> Any:
+    """The image in pale grey, (H, W, 3) in [0, 1], so that colours on it keep their meaning."""
+    grey = image.float().mean(0) / 255
+    return (0.45 + 0.55 * grey).unsqueeze(-1).expand(-1, -1, 3).numpy()

@@ -1,0 +1,44 @@
+"""Colours and the one way matplotlib is started: without a display."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Told apart by colour-blind readers too (after Okabe and Ito); red is kept for what is wrong.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#B8A200", "#7B52AB", "#8C5A2B")
+WRONG = "#E3170A"
+INK = "#20242A"
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot on the Agg backend; imported here, so that training does not wait for it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"font.family": "sans-serif", "font.size": 9, "text.color": INK})
+    return plt
+
+
+def colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def show_image(axes: Axes, image: Any, width: int, height: int) -> None:
+    """Draw an image (H, W, 3) so that axes coordinates are its pixels: (0, 0) is the corner, not a centre."""
+    axes.imshow(image, extent=(0, width, height, 0), interpolation="bilinear")
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def add_box(axes: Axes, box: list[float], **style: Any) -> None:
+    """Outline x1 y1 x2 y2."""
+    from matplotlib.patches import Rectangle
+
+    x1, y1, x2, y2 = box
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **{"fill": False, "joinstyle": "miter", **style}))

@@ -1,0 +1,219 @@
+"""Configuration files and the commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from detector.cli import main
+from detector.config import Config, check_config, config_from_dict, config_to_dict, config_to_yaml, load_config
+from detector.errors import UsageError
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "detector" / "configs"
+
+
+@pytest.fixture
+def config_file(config: Config, tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(config_to_yaml(config), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def run(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.name)
+def test_configurations_are_valid_and_survive_a_round_trip(file: Path) -> None:
+    config = load_config(file)
+    check_config(config)
+    assert config_from_dict(yaml.safe_load(config_to_yaml(config)), "again") == config
+
+
+def test_base_and_overrides(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("train: {seed: 3, batch_size: 2}\n")
+    (tmp_path / "child.yaml").write_text("base: base.yaml\ntrain: {batch_size: 8}\noptim: {lr: 1e-2}\n")
+    config = load_config(tmp_path / "child.yaml")
+    assert (config.train.seed, config.train.batch_size, config.optim.lr) == (3, 8, 0.01)
+    (tmp_path / "grandchild.yaml").write_text("base: child.yaml\n")
+    with pytest.raises(UsageError, match="a base has no base of its own"):
+        load_config(tmp_path / "grandchild.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("assign: {treshold: 0.4}", "assign.treshold: no such option"),
+        ("assing: {threshold: 0.4}", "assing: no such option"),
+        ("train: {batch_size: many}", "train.batch_size: .*got 'many'"),
+        ("assign: {metric: piou}", "assign.metric: .*got 'piou'"),
+        ("- data", "expected sections such as 'data:', got list"),
+        ("data: [", "not YAML"),
+    ],
+)
+def test_mistakes_in_yaml_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message) as caught:
+        load_config(file)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["frobnicate"], 2, "unknown command 'frobnicate'; expected one of train, eval"),
+        (["train", "--trian.seed", "3"], 2, "Unrecognized options: --trian.seed, 3"),
+        (["train", "--assign.treshold", "3"], 2, "perhaps you meant --assign.threshold"),
+        (["train", "--assign.metric", "piou"], 2, "invalid choice 'piou' for argument '--assign.metric'"),
+        (["train", "--train.seed", "x"], 2, "train.seed"),
+        (["train", "--config", "nowhere.yaml"], 2, "nowhere.yaml: No such file"),
+        (["train", "--assign.threshold", "1.5"], 2, "assign.threshold: expected"),
+        (["train", "--train.batch-size", "0"], 2, "train.batch_size: expected at least 1, got 0"),
+        (["train", "--model.norm", "frozen"], 2, "model.weights: expected pretrained weights, or"),
+        (["train", "--train.device", "toaster"], 2, "train.device: 'toaster' is not available"),
+        (["train", "--data.format", "coco", "--data.root", "nowhere"], 1, "data.root: no folder 'nowhere'"),
+        (["eval"], 2, "--checkpoint"),
+        (["eval", "--checkpoint", "nowhere.pt"], 1, "no checkpoint 'nowhere.pt'"),
+        (["assign-view", "--metrics", "none", "--thresholds", "1", "2"], 2, "--thresholds: expected one"),
+        (["assign-view", "--levels", "9"], 2, "--levels: expected levels 3 to 7, got 9"),
+        (["assign-view", "--scene", "1", "--index", "1"], 2, "expected one of them"),
+        (["assign-view", "--image", "x.png"], 2, "--image and --boxes: expected both or neither"),
+    ],
+)
+def test_errors_are_one_line(
+    arguments: list[str],
+    status: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    got, out, err = run(capfd, *arguments)
+    assert got == status
+    assert message in err
+    assert err.startswith("detector")
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_an_error_in_a_loader_process_is_one_line(
+    config: Config, config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "instances.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "gone.png", "height": 9, "width": 9}],
+                "annotations": [],
+                "categories": [{"id": 1, "name": "thing"}],
+            }
+        )
+    )
+    options = ["--data.format", "coco", "--data.root", tmp_path, "--data.train.annotations", "instances.json"]
+    status, _, err = run(
+        capfd, "train", "--config", config_file, "--out", tmp_path / "run", *options, "--data.workers", "1"
+    )
+    assert status == 1
+    assert "gone.png: not a readable image" in err
+    assert err.count("\n") == 1
+
+
+def test_module_runs_and_help_lists_the_sections() -> None:
+    for arguments, expected in (([], "assign-view"), (["train", "--help"], "--assign.threshold")):
+        done = subprocess.run(
+            [sys.executable, "-m", "detector", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+        assert expected in done.stdout
+
+
+def test_train_eval_predict(config_file: Path, tmp_path: Path, runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = runs / "tiny"
+    options = ["train", "--config", config_file, "--out", folder, "--train.iterations", "4"]
+    status, out, err = run(capfd, *options)
+    assert status == 0, err
+    assert "\r" not in out + err
+    assert load_config(folder / "config.yaml").train.iterations == 4
+
+    status, _, err = run(capfd, *options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "holds a run already" in err
+    assert run(capfd, *options, "--overwrite")[0] == 0
+
+    checkpoint = folder / "last.pt"
+    status, out, err = run(
+        capfd, "eval", "--checkpoint", checkpoint, "--eval.limit", "3", "--postprocess.score-threshold", "0.0"
+    )
+    assert status == 0, err
+    assert out.count("Average Precision") == 6
+    assert "triangle" in out
+    report = json.loads((folder / "eval.json").read_text())
+    assert report["images"] == 3
+    assert report["protocol"]["nms_threshold"] == 0.5
+    results = json.loads((folder / "detections.json").read_text())
+    assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
+
+    status, out, err = run(capfd, "predict", "--checkpoint", checkpoint, "--limit", "2")
+    assert status == 0, err
+    assert len(list((folder / "predictions").glob("*.png"))) == 2
+
+    Image.new("RGB", (70, 50)).save(tmp_path / "photo.png")
+    status, out, err = run(
+        capfd, "predict", "--checkpoint", checkpoint, "--images", tmp_path / "photo.png", "--out", tmp_path / "found"
+    )
+    assert status == 0, err
+    assert Image.open(tmp_path / "found" / "photo.png").size[0] > 100
+    assert json.loads((tmp_path / "found" / "detections.json").read_text()) == []
+
+
+def test_assign_view_of_a_drawn_scene(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "view.png"
+    metrics = ["--metrics", "none", "pseudo_iou", "centerness", "scaled_box", "center_radius"]
+    status, out, err = run(capfd, "assign-view", *metrics, "--levels", "3", "5", "--out", file)
+    assert status == 0, err
+    width, height = Image.open(file).size
+    assert width > 2 * height
+    counts = [int(line.split(": ")[1].split()[0]) for line in out.splitlines()[:5]]
+    assert counts[0] == max(counts)
+
+
+def test_assign_view_of_an_image_file_and_of_a_data_set(
+    config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (96, 64), (80, 90, 100)).save(tmp_path / "photo.png")
+    (tmp_path / "boxes.json").write_text("[[4, 4, 60, 60], [70, 3, 73, 6]]")
+    options = ["--image", tmp_path / "photo.png", "--boxes", tmp_path / "boxes.json", "--levels", "3"]
+    status, out, err = run(
+        capfd, "assign-view", *options, "--out", tmp_path / "a.png", "--assign.ignore-threshold", "0.2"
+    )
+    assert status == 0, err
+    assert "1 of 2 boxes without one" in out  # no point lies in the small box
+    status, out, err = run(
+        capfd, "assign-view", "--config", config_file, "--index", "1", "--levels", "3", "--out", tmp_path / "b.png"
+    )
+    assert status == 0, err
+    assert (tmp_path / "b.png").stat().st_size > 10_000
+    (tmp_path / "boxes.json").write_text('{"boxes": 1}')
+    status, _, err = run(capfd, "assign-view", *options, "--out", tmp_path / "c.png")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "boxes.json: expected a JSON list of boxes" in err
+
+
+def test_defaults_are_plain_values() -> None:
+    json.dumps(config_to_dict(Config()))

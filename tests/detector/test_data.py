@@ -1,0 +1,181 @@
+"""Scenes, transforms, batches and their order."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from detector.config import Config, DataConfig, SyntheticConfig
+from detector.data import Annotations, load_annotations
+from detector.data.loader import (
+    DetectionDataset,
+    TrainingBatches,
+    collate,
+    read_image,
+    training_loader,
+)
+from detector.data.synthetic import SHAPES, draw_scene, ensure_synthetic
+from detector.data.transforms import apply_transform, evaluation_transform, seed_of, training_transform
+from detector.errors import UserError
+
+
+def test_scenes_are_deterministic() -> None:
+    first, again, other = (draw_scene(seed, 5, 96, 64, 4) for seed in (0, 0, 1))
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.boxes, again.boxes)
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_scenes_hold_boxes_inside_and_some_are_empty() -> None:
+    counts = []
+    for index in range(60):
+        scene = draw_scene(0, index, 96, 64, 4)
+        counts.append(len(scene.boxes))
+        assert scene.image.shape == (64, 96, 3)
+        assert (scene.boxes[:, :2] >= 0).all()
+        assert (scene.boxes[:, 2:] <= [96, 64]).all()
+        assert (scene.boxes[:, 2:] > scene.boxes[:, :2]).all()
+        assert ((scene.labels >= 0) & (scene.labels < len(SHAPES))).all()
+    assert 0 in counts
+    assert max(counts) >= 3
+
+
+def test_synthetic_set_is_rendered_once_and_the_same(tmp_path: Path) -> None:
+    settings = SyntheticConfig(train_images=3, val_images=2, size=32, max_objects=2)
+    folder = ensure_synthetic(settings, tmp_path / "a")
+    other = ensure_synthetic(settings, tmp_path / "b")
+    names = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    assert len(names) == 7
+    assert all((folder / name).read_bytes() == (other / name).read_bytes() for name in names)
+    (folder / "marker").touch()
+    assert ensure_synthetic(settings, tmp_path / "a") == folder
+    assert (folder / "marker").exists()
+    assert ensure_synthetic(dataclasses.replace(settings, seed=1), tmp_path / "a") != folder
+    assert not list(tmp_path.rglob("unfinished-*"))
+
+
+def marked_image(height: int, width: int, box: tuple[int, int, int, int]) -> torch.Tensor:
+    """Black, with white where the box is."""
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    x1, y1, x2, y2 = box
+    image[:, y1:y2, x1:x2] = 255
+    return image
+
+
+def test_transforms_keep_boxes_on_their_pixels() -> None:
+    image = marked_image(60, 90, (9, 12, 33, 48))
+    box = torch.tensor([[9.0, 12.0, 33.0, 48.0]])
+    config = DataConfig(short_sides=(100, 120), max_side=400)
+    seen = set()
+    for seed in range(12):
+        moved, boxes = apply_transform(training_transform(config), image, box, seed)
+        assert moved.dtype == torch.uint8
+        bright = moved[0] > 127
+        rows, columns = bright.any(1).nonzero(), bright.any(0).nonzero()
+        extent = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert boxes[0].tolist() == pytest.approx([float(value) for value in extent], abs=1.0)
+        seen.add((tuple(moved.shape), float(boxes[0, 0]) > 50))
+    assert len(seen) == 4  # both sizes, flipped and not
+
+
+def test_transforms_depend_on_the_seed_alone() -> None:
+    image, box = marked_image(60, 90, (9, 12, 33, 48)), torch.tensor([[9.0, 12.0, 33.0, 48.0]])
+    transform = training_transform(DataConfig(short_sides=(50, 60, 70)))
+    torch.manual_seed(0)
+    first = [apply_transform(transform, image, box, seed)[0] for seed in range(5)]
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    again = [apply_transform(transform, image, box, seed)[0] for seed in range(5)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert seed_of(0, 1, 2) == seed_of(0, 1, 2) != seed_of(0, 2, 1)
+
+
+def test_transforms_take_images_without_boxes() -> None:
+    _, boxes = apply_transform(
+        training_transform(DataConfig(short_sides=(50,))), marked_image(60, 90, (0, 0, 1, 1)), torch.zeros(0, 4), 0
+    )
+    assert boxes.shape == (0, 4)
+
+
+def test_evaluation_resizes_within_the_longer_side() -> None:
+    config = DataConfig(eval_short_side=80, max_side=100)
+    image, _ = apply_transform(evaluation_transform(config), marked_image(40, 80, (0, 0, 1, 1)), torch.zeros(0, 4), 0)
+    assert image.shape == (3, 50, 100)
+
+
+def test_collate_pads_and_packs(config: Config, annotations: Annotations) -> None:
+    dataset = DetectionDataset(annotations, v2.Identity())
+    samples = [dataset[(0, index)] for index in range(3)]
+    samples[1] = dataclasses.replace(
+        samples[1],
+        image=samples[1].image[:, :40, :33],
+        boxes=torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]),
+        labels=torch.tensor([2, 0]),
+        ignore=torch.tensor([True, False]),
+    )
+    batch = collate(samples)
+    assert batch.images.shape == (3, 3, 64, 64)
+    assert batch.images.dtype == torch.uint8
+    assert batch.sizes.tolist() == [[64, 64], [40, 33], [64, 64]]
+    assert batch.images[1, :, 50, 10].tolist() == [124, 116, 104]
+    assert torch.equal(batch.images[1, :, :40, :33], samples[1].image)
+    begin, end = batch.targets.offsets[1:3].tolist()
+    assert batch.targets.boxes[begin:end].tolist() == [[5, 6, 7, 8]]
+    assert batch.targets.labels[begin:end].tolist() == [0]
+    assert batch.targets.ignore_boxes.tolist() == [[1, 2, 3, 4]]
+    assert batch.targets.ignore_offsets.tolist() == [0, 0, 1, 1]
+
+
+def test_training_batches_are_a_function_of_the_step() -> None:
+    everything = list(TrainingBatches(10, 4, seed=3, first_step=0, last_step=6))
+    assert list(TrainingBatches(10, 4, seed=3, first_step=3, last_step=6)) == everything[3:]
+    assert [epoch for (epoch, _), *_ in everything] == [0, 0, 1, 1, 2, 2]
+    indices = [index for batch in everything[:2] for _, index in batch]
+    assert len(set(indices)) == 8
+    assert everything[0] != everything[2]
+    assert list(TrainingBatches(10, 4, seed=4, first_step=0, last_step=6)) != everything
+    small = list(TrainingBatches(3, 8, seed=0, first_step=0, last_step=2))
+    assert [sorted(index for _, index in batch) for batch in small] == [[0, 1, 2]] * 2
+
+
+def test_loader_processes_change_nothing(config: Config, annotations: Annotations) -> None:
+    several = dataclasses.replace(config, data=dataclasses.replace(config.data, workers=2))
+    alone = list(training_loader(config, annotations, 0, 5))
+    shared = list(training_loader(several, annotations, 0, 5))
+    for one, two in zip(alone, shared, strict=True):
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.targets.boxes, two.targets.boxes)
+        assert one.files == two.files
+
+
+def test_images_that_can_not_be_read(tmp_path: Path, annotations: Annotations) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    for name in ("broken.jpg", "missing.jpg"):
+        with pytest.raises(UserError, match=f"{name}: not a readable image"):
+            read_image(str(tmp_path / name))
+    Image.new("RGB", (5, 4)).save(tmp_path / "small.png")
+    files = annotations.files.astype("U500")
+    files[0] = str(tmp_path / "small.png")
+    dataset = DetectionDataset(dataclasses.replace(annotations, files=files), v2.Identity())
+    with pytest.raises(UserError, match=r"small\.png: expected height x width 64x64 as annotated, got 4x5"):
+        dataset[(0, 0)]
+
+
+def test_select_and_without_empty(annotations: Annotations) -> None:
+    kept = annotations.without_empty()
+    assert 0 < len(kept) <= len(annotations)
+    assert bool((kept.offsets.diff() > 0).all())
+    chosen = annotations.select([2, 0])
+    assert torch.equal(chosen.boxes[chosen.rows(1)], annotations.boxes[annotations.rows(0)])
+
+
+def test_missing_data_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"data\.root: no folder 'nowhere'; give the data set's folder"):
+        load_annotations(DataConfig(root="nowhere"), "train")

@@ -1,0 +1,201 @@
+"""The COCO and VOC readers: what they read, and that every error is one line that names the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.config import load_config
+from detector.data import load_annotations
+from detector.data.annotations import path_inside
+from detector.data.coco import read_coco
+from detector.data.voc import read_voc
+from detector.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+COCO: dict[str, Any] = {
+    "images": [
+        {"id": 7, "file_name": "a.png", "height": 20, "width": 30},
+        {"id": 3, "file_name": "b.png", "height": 20, "width": 30},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 10, 5], "area": 30.0, "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 4, "bbox": [0, 0, 30, 20], "area": 600.0, "iscrowd": 1},
+    ],
+    "categories": [{"id": 90, "name": "toothbrush"}, {"id": 4, "name": "motorcycle"}],
+}
+BOX = COCO["annotations"][0]
+
+VOC_OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
+<bndbox><xmin>{xmin}</xmin><ymin>2</ymin><xmax>11</xmax><ymax>12</ymax></bndbox></object>"""
+VOC = "<annotation><size><width>30</width><height>20</height></size>{objects}</annotation>"
+
+
+def write_coco(folder: Path, **changes: Any) -> Path:
+    file = folder / "instances.json"
+    file.write_text(json.dumps({**COCO, **changes}), encoding="utf-8")
+    return file
+
+
+def write_voc(root: Path, xml: str, name: str = "000001") -> Path:
+    for folder in ("Annotations", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "Annotations" / "000001.xml").write_text(xml, encoding="utf-8")
+    image_list = root / "ImageSets/Main/trainval.txt"
+    image_list.write_text(f"{name}\n", encoding="utf-8")
+    return image_list
+
+
+def voc_object(name: str = "cat", difficult: int = 0, xmin: str = "1") -> str:
+    return VOC_OBJECT.format(name=name, difficult=difficult, xmin=xmin)
+
+
+def test_coco(tmp_path: Path) -> None:
+    annotations = read_coco([write_coco(tmp_path)], tmp_path)
+    assert annotations.class_names == ("motorcycle", "toothbrush")  # labels follow the category ids
+    assert annotations.category_ids.tolist() == [4, 90]
+    assert annotations.labels.tolist() == [1, 0]
+    assert annotations.boxes.tolist() == [[1, 2, 11, 7], [0, 0, 30, 20]]
+    assert annotations.areas.tolist() == [30, 600]
+    assert annotations.ignore.tolist() == [False, True]
+    assert annotations.image_ids.tolist() == [7, 3]
+    assert annotations.offsets.tolist() == [0, 2, 2]  # the empty image is kept
+    assert annotations.files.tolist() == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+
+
+def test_coco_keeps_the_classes_named_in_their_order(tmp_path: Path) -> None:
+    annotations = read_coco([write_coco(tmp_path)], tmp_path, ["toothbrush"])
+    assert annotations.class_names == ("toothbrush",)
+    assert annotations.labels.tolist() == [0]
+    assert len(annotations) == 2
+
+
+def test_coco_shards(tmp_path: Path) -> None:
+    first = write_coco(tmp_path)
+    other = tmp_path / "second"
+    other.mkdir()
+    images = [{"id": 8, "file_name": "c.png", "height": 4, "width": 4}]
+    second = write_coco(other, images=images, annotations=[{**BOX, "image_id": 8}])
+    annotations = read_coco([first, second], tmp_path)
+    assert annotations.image_ids.tolist() == [7, 3, 8]
+    assert annotations.offsets.tolist() == [0, 2, 2, 3]
+    with pytest.raises(UserError, match="image id 7 occurs twice"):
+        read_coco([first, first], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": None}, "expected a COCO file with the list 'annotations'"),
+        ({"annotations": [{**BOX, "category_id": 5}]}, "annotation 1: unknown category_id 5"),
+        ({"annotations": [{**BOX, "image_id": 99}]}, "image id 99, which is not listed"),
+        ({"annotations": [{**BOX, "bbox": [1, 2, -3, 4]}]}, "annotation 1: expected bbox"),
+        ({"annotations": [{**BOX, "bbox": [1, 2, float("nan"), 4]}]}, "annotation 1: expected bbox"),
+        ({"annotations": [{**BOX, "bbox": "box"}]}, "annotation 1: expected bbox"),
+        ({"annotations": [{"id": 1, "image_id": 7, "category_id": 4}]}, "annotation 1: no 'bbox'"),
+        ({"images": [{"id": 7, "file_name": "a.png", "height": 20}]}, "image 7: no 'width'"),
+        (
+            {"images": [{"id": 7, "file_name": "../../etc/passwd", "height": 20, "width": 30}]},
+            "leaves the data folder",
+        ),
+    ],
+)
+def test_coco_errors_name_the_file(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    file = write_coco(tmp_path, **changes)
+    with pytest.raises(UserError, match=message) as caught:
+        read_coco([file], tmp_path)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_coco_file_that_is_missing_or_not_json(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.json: No such file"):
+        read_coco([tmp_path / "nowhere.json"], tmp_path)
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"broken\.json: not JSON"):
+        read_coco([tmp_path / "broken.json"], tmp_path)
+    with pytest.raises(UserError, match="no class 'dog'; known: toothbrush, motorcycle"):
+        read_coco([write_coco(tmp_path)], tmp_path, ["dog"])
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "a/../../b", "..", "C:\\x.jpg", "..\\b", "\\\\host\\b"])
+def test_names_that_leave_the_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leaves the data folder"):
+        path_inside(tmp_path, name, tmp_path / "source.json")
+
+
+def test_voc_counts_from_one_and_marks_difficult(tmp_path: Path) -> None:
+    xml = VOC.format(objects=voc_object("dog") + voc_object("cat", difficult=1))
+    annotations = read_voc([write_voc(tmp_path, xml)], ["cat", "dog"])
+    assert annotations.boxes.tolist() == [[0, 1, 10, 11]] * 2
+    assert annotations.labels.tolist() == [1, 0]
+    assert annotations.ignore.tolist() == [False, True]
+    assert annotations.sizes.tolist() == [[20, 30]]
+    assert annotations.files.tolist() == [str(tmp_path / "JPEGImages/000001.jpg")]
+
+
+def test_voc_keeps_empty_images(tmp_path: Path) -> None:
+    annotations = read_voc([write_voc(tmp_path, VOC.format(objects=""))], ["cat"])
+    assert len(annotations) == 1
+    assert len(annotations.without_empty()) == 0
+
+
+LAUGHS = """<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>
+<annotation><folder>&b;</folder></annotation>"""
+OUTSIDE = """<!DOCTYPE x [<!ENTITY secret SYSTEM "file:///etc/passwd">]>
+<annotation><folder>&secret;</folder></annotation>"""
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        (LAUGHS, "a document type or entity is declared"),
+        (OUTSIDE, "a document type or entity is declared"),
+        ("<annotation>", "not XML"),
+        ("<annotation/>", r"size/height: expected a number, got None"),
+        (VOC.format(objects=voc_object("zebra")), "unknown class 'zebra'; known: cat"),
+        (VOC.format(objects=voc_object(xmin="left")), "bndbox/xmin: expected a number, got 'left'"),
+        (VOC.format(objects=voc_object(xmin="nan")), "bndbox/xmin: expected a number, got 'nan'"),
+    ],
+)
+def test_voc_errors_name_the_file(tmp_path: Path, xml: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read_voc([write_voc(tmp_path, xml)], ["cat"])
+    assert "000001.xml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_voc_hostile_encoding_and_name(tmp_path: Path) -> None:
+    image_list = write_voc(tmp_path, "")
+    (tmp_path / "Annotations/000001.xml").write_bytes(LAUGHS.encode("utf-16"))
+    with pytest.raises(UserError, match="expected UTF-8 text"):
+        read_voc([image_list], ["cat"])
+    with pytest.raises(UserError, match="leaves the data folder"):
+        read_voc([write_voc(tmp_path, "", name="../../secret")], ["cat"])
+
+
+def test_voc_needs_class_names(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.classes: expected the class names"):
+        read_voc([write_voc(tmp_path, VOC.format(objects=""))], [])
+
+
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="../shared/data is not there")
+@pytest.mark.parametrize(
+    ("name", "images", "boxes", "ignored", "classes"),
+    [("coco_subset_r50", 885, 8145, 94, 80), ("bccd_r50", None, None, 0, 3)],
+)
+def test_shared_data(
+    name: str, images: int | None, boxes: int | None, ignored: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)  # the configurations' data roots are relative to the checkout
+    annotations = load_annotations(load_config(REPOSITORY / f"detector/configs/{name}.yaml").data, "train")
+    assert len(annotations.class_names) == classes
+    assert int(annotations.ignore.sum()) == ignored
+    assert images is None or len(annotations) == images
+    assert boxes is None or len(annotations.boxes) == boxes
+    assert all(Path(file).is_file() for file in annotations.files)
