@@ -1,0 +1,112 @@
+"""The share of a training step that assignment takes, for the reference detector, with each way to assign."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from .peers import Contestant, contestants
+from .runner import RULES, verify
+from .table import time_text
+from .workloads import WORKLOADS, Batch
+
+SHOWN = (
+    "mmdetection-style, scalar filter",
+    "mmdetection-style",
+    "torchvision-style",
+    "padded",
+    "box-major",
+    "pseudo_iou_ops",
+)
+PHASES = ("forward", "loss", "backward", "update")
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser("step", help="the share of the reference detector's training step")
+    parser.add_argument("--images", type=int, default=2, help="batch size (2)")
+    parser.add_argument("--steps", type=int, default=3, help="steps timed after one that is not (3)")
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    workload = replace(WORKLOADS["coco"], images=options.images)
+    batch = workload.batch(0, device)
+    phases = time_phases(batch, options.backbone, options.steps)
+    rest = sum(phases.values())
+    print(f"{options.images} images of {workload.height} x {workload.width}, {options.backbone}, {device}")
+    print("  ".join(f"{name} {time_text(seconds)}" for name, seconds in phases.items()))
+    for contestant in contestants():
+        if contestant.name in SHOWN:
+            seconds = time_assignment(contestant, batch, options.steps)
+            share = seconds / (rest + seconds)
+            print(f"{contestant.name:34}{time_text(seconds):>10}  {100 * share:7.2g}% of the step")
+    return 0
+
+
+def time_phases(batch: Batch, backbone: str, steps: int) -> dict[str, float]:
+    """Median seconds of everything in a training step but the assignment."""
+    from detector.config import Config, ModelConfig
+    from detector.data.loader import Targets
+    from detector.engine.train import build_model, build_optimizer
+
+    config = Config(model=ModelConfig(backbone=backbone, weights="none"))  # type: ignore[arg-type]
+    device = batch.pyramid.device
+    model = build_model(config, num_classes=80, device=device).train()
+    optimizer = build_optimizer(model, config)
+    boxes, labels, offsets = batch.packed
+    targets = Targets(boxes, labels, offsets, boxes[:0], torch.zeros_like(offsets))
+    height, width = (8 * side for side in batch.pyramid.level_shapes[0])
+    images = torch.randint(256, (batch.num_images, 3, height, width), dtype=torch.uint8, device=device)
+    sizes = torch.tensor([[height, width]] * batch.num_images, device=device)
+    samples: dict[str, list[float]] = {phase: [] for phase in PHASES}
+
+    @contextmanager
+    def timed(phase: str) -> Iterator[None]:
+        begin = _now(device)
+        yield
+        samples[phase].append(_now(device) - begin)
+
+    for _ in range(steps + 1):
+        with timed("forward"):
+            predictions = model(images)
+        assignment = model.assign(predictions.level_shapes, targets, sizes)
+        with timed("loss"):
+            loss = torch.stack(list(model.losses(predictions, assignment).values())).sum()
+        with timed("backward"):
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with timed("update"):
+            optimizer.step()
+    return {phase: statistics.median(seconds[1:]) for phase, seconds in samples.items()}
+
+
+def time_assignment(contestant: Contestant, batch: Batch, steps: int) -> float:
+    """Median seconds of a verified call."""
+    rule = RULES["pseudo_iou"]
+    verify(contestant, contestant.assign(batch, rule), batch, rule)
+    return statistics.median(_seconds(lambda: contestant.assign(batch, rule), batch) for _ in range(steps))
+
+
+def _seconds(call: Callable[[], object], batch: Batch) -> float:
+    begin = _now(batch.pyramid.device)
+    call()
+    return _now(batch.pyramid.device) - begin
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
