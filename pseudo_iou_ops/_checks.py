@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -56,17 +57,22 @@ def check_offsets(name: str, offsets: Tensor, boxes: Tensor) -> None:
         raise ValueError(f"{name}: expected device {boxes.device} or cpu, got {offsets.device}")
 
 
+def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    # The common types first: the abstract class is slow to ask, and a call has microseconds.
+    return isinstance(value, (list, tuple)) or (isinstance(value, Sequence) and not isinstance(value, str))
+
+
 def check_levels(level_shapes: object, strides: object) -> None:
-    if isinstance(level_shapes, str) or not isinstance(level_shapes, Sequence):
+    if not is_sequence(level_shapes):
         raise TypeError(f"level_shapes: expected a sequence of (H, W), got {type(level_shapes).__name__}")
-    if isinstance(strides, str) or not isinstance(strides, Sequence):
+    if not is_sequence(strides):
         raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
     if len(level_shapes) != len(strides):
         raise ValueError(f"strides: expected one per level, {len(level_shapes)}, got {len(strides)}")
     if len(level_shapes) > MAX_LEVELS:
         raise ValueError(f"level_shapes: expected at most {MAX_LEVELS} levels, got {len(level_shapes)}")
     for shape in level_shapes:
-        if isinstance(shape, str) or not isinstance(shape, Sequence) or len(shape) != 2:
+        if not is_sequence(shape) or len(shape) != 2:
             raise TypeError(f"level_shapes: expected (H, W) pairs, got {shape!r}")
         for side in shape:
             if not isinstance(side, _INTEGERS):

@@ -98,18 +98,19 @@ def assign(
     check_call(boxes, labels, offsets, level_shapes, strides, rule, offset, ignore_boxes, ignore_offsets, valid_sizes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
-    _loader.require_kernels(boxes.device)
+    if not boxes.is_cpu:
+        _loader.require_kernels(boxes.device)
     batch = offsets.shape[0] - 1
     arguments = (
         _as_float32(boxes),
         labels.contiguous(),
-        _reachable(offsets, boxes.device),
+        _reachable(offsets, boxes),
         [side for shape in level_shapes for side in shape],
         strides,
         rule.offset if offset is None else offset,
         *rule.op_arguments,
         None if ignore_boxes is None else _as_float32(ignore_boxes),
-        None if ignore_offsets is None else _reachable(ignore_offsets, boxes.device),
+        None if ignore_offsets is None else _reachable(ignore_offsets, boxes),
         None if valid_sizes is None else _as_float32(valid_sizes),
     )
     if out is not None:
@@ -167,6 +168,7 @@ def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence
     """``out`` must be what this call would have returned."""
     if not isinstance(out, Assignment):
         raise TypeError(f"out: expected an Assignment, got {type(out).__name__}")
+    device = boxes.device
     points = sum(height * width for height, width in level_shapes)
     dense = (batch, points)
     shapes = (dense, dense, (batch, points, 4), dense, dense, (batch,), (boxes.shape[0],))
@@ -176,8 +178,8 @@ def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence
             raise ValueError(f"out.{name}: expected shape {shape}, got {tuple(tensor.shape)}")
         if tensor.dtype != dtype:
             raise TypeError(f"out.{name}: expected dtype {dtype}, got {tensor.dtype}")
-        if tensor.device != boxes.device:
-            raise ValueError(f"out.{name}: expected device {boxes.device}, got {tensor.device}")
+        if tensor.device != device:
+            raise ValueError(f"out.{name}: expected device {device}, got {tensor.device}")
         if not tensor.is_contiguous():
             raise ValueError(f"out.{name}: expected a contiguous tensor, got strides {tensor.stride()}")
 
@@ -185,12 +187,13 @@ def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence
 def _as_float32(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         tensor = tensor.detach()
-    return tensor.to(torch.float32).contiguous()
+    if tensor.dtype != torch.float32:
+        tensor = tensor.to(torch.float32)
+    return tensor.contiguous()
 
 
-def _reachable(offsets: Tensor, device: torch.device) -> Tensor:
+def _reachable(offsets: Tensor, boxes: Tensor) -> Tensor:
     """CPU offsets travel by value; more than fit are copied without waiting."""
-    offsets = offsets.contiguous()
-    if device.type == "cuda" and offsets.device.type == "cpu" and offsets.shape[0] - 1 > _MAX_IMAGES_BY_VALUE:
-        return offsets.pin_memory().to(device, non_blocking=True)
-    return offsets
+    if boxes.is_cuda and offsets.is_cpu and offsets.shape[0] - 1 > _MAX_IMAGES_BY_VALUE:
+        return offsets.contiguous().pin_memory().to(boxes.device, non_blocking=True)
+    return offsets.contiguous()

@@ -31,7 +31,7 @@ class PointAssigner(nn.Module):
         super().__init__()
         if not isinstance(rule, AssignRule):
             raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
-        if isinstance(strides, str) or not isinstance(strides, Sequence):
+        if not _checks.is_sequence(strides):
             raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
         for stride in strides:
             _checks.check_positive_number("strides", stride)

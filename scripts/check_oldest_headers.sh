@@ -21,7 +21,7 @@ fi
 
 includes=(-I"$headers/torch/include" -I"$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')")
 for source in csrc/library.cpp csrc/ops/cpu/*.cpp; do
-    "${CXX:-g++}" -std=c++17 -fsyntax-only -Wall -DPy_LIMITED_API=0x030A0000 \
+    "${CXX:-g++}" -std=c++17 -fsyntax-only -Wall -Werror -fvisibility=hidden -DPy_LIMITED_API=0x030A0000 \
         -DTORCH_TARGET_VERSION=0x020b000000000000 "${includes[@]}" "$source"
     echo "$source compiles with the headers of torch $version"
 done

@@ -25,6 +25,10 @@ if [ "$version" = newest ]; then wanted=torch; else wanted="torch==$version"; fi
 
 # From elsewhere, so that the installed wheel is tested and not the sources.
 cd "$(mktemp -d)"
-"$root/$venv/bin/python" -c 'import pseudo_iou_ops, torch; print("wheel under torch", torch.__version__, "in", *map(str.__str__, [pseudo_iou_ops.__name__]))'
+"$root/$venv/bin/python" - <<'PYTHON'
+import sys, torch, pseudo_iou_ops
+assert pseudo_iou_ops.__file__.startswith(sys.prefix), f"expected the installed wheel, got {pseudo_iou_ops.__file__}"
+print("the installed wheel under torch", torch.__version__)
+PYTHON
 HYPOTHESIS_PROFILE=default "$root/$venv/bin/pytest" -q -c "$root/pyproject.toml" --rootdir "$root" \
     -o pythonpath="$root/tests" "$root/tests/unit" "$root/tests/op" "$root/tests/compile/test_fake.py"

@@ -21,14 +21,14 @@ PIOU_HOST_DEVICE bool can_be_in_range(const Level& level, const Box& box) {
 // The best box so far. Boxes are offered in the order of their rows and replace it only if strictly
 // better, so that the lowest row wins a tie.
 struct Choice {
-  int64_t row = kBackground;
+  int row = -1;  // within the image; negative: none
   float area = 0.0f;
   float value = 0.0f;
   bool in_ignore_band = false;
 };
 
 // Offers a box that holds the point (x, y) in range.
-PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, const Box& box, int64_t row,
+PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, const Box& box, int row,
                             float x, float y, const Distances& d) {
   const float q = quality(rule.metric, d);
   if (rule.order == Order::kFilterThenChoose && !passes(rule, rule.threshold, stride, box, x, y, d, q)) {

@@ -1,6 +1,6 @@
 // The assignment on a GPU, one launch for all levels and images. A block owns a tile of one level of one
 // image. Its threads first sift the image's boxes together for those that can hold a point of the tile,
-// in the order of their rows; then each thread walks the short list for its own point.
+// in the order of their rows; then each thread walks the short list for its own points, one above the other.
 #pragma once
 
 #include "../core/candidates.h"
@@ -9,10 +9,20 @@
 namespace pseudo_iou_ops {
 
 constexpr int kTileWidth = 32;
-constexpr int kTileHeight = 8;
-constexpr int kThreads = kTileWidth * kTileHeight;
+constexpr int kThreadRows = 8;
+constexpr int kThreads = kTileWidth * kThreadRows;
 constexpr int kWarps = kThreads / 32;
+constexpr int kBlocksPerProcessor = 5;  // at least: 48 registers a thread
 constexpr unsigned kFullWarp = 0xffffffffu;
+
+// One point a thread keeps more blocks in flight. Where boxes are many, sifting them costs more than the
+// points: taller tiles sift a quarter as often. The counts are known to the host without asking the device.
+constexpr int kPointsWhereDense = 4;
+constexpr int64_t kDenseBoxesPerImage = 64;
+
+inline int points_per_thread(const AssignParams& params) {
+  return params.num_boxes >= kDenseBoxesPerImage * params.num_images ? kPointsWhereDense : 1;
+}
 
 // Offsets that live on the host travel with the launch.
 template <int kCapacity>
@@ -53,28 +63,28 @@ struct Tile {
   int first_row, first_column;
 };
 
-PIOU_HOST_DEVICE int64_t tiles_across(const Level& level) {
-  return (static_cast<int64_t>(level.width) + kTileWidth - 1) / kTileWidth;
+PIOU_HOST_DEVICE int64_t divide_up(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+PIOU_HOST_DEVICE int64_t tiles_of(const Level& level, int tile_height) {
+  return divide_up(level.width, kTileWidth) * divide_up(level.height, tile_height);
 }
 
-PIOU_HOST_DEVICE int64_t tiles_of(const Level& level) {
-  return tiles_across(level) * ((static_cast<int64_t>(level.height) + kTileHeight - 1) / kTileHeight);
-}
-
-inline int64_t count_tiles(const AssignParams& params) {
+inline int64_t count_tiles(const AssignParams& params, int points) {
   int64_t tiles = 0;
-  for (int level = 0; level < params.num_levels; ++level) tiles += tiles_of(params.levels[level]);
+  for (int level = 0; level < params.num_levels; ++level) {
+    tiles += tiles_of(params.levels[level], points * kThreadRows);
+  }
   return tiles;
 }
 
-PIOU_DEVICE Tile tile_at(const AssignParams& params, int64_t index) {
+PIOU_DEVICE Tile tile_at(const AssignParams& params, int64_t index, int tile_height) {
   int level = 0;
-  while (index >= tiles_of(params.levels[level])) {
-    index -= tiles_of(params.levels[level]);
+  while (index >= tiles_of(params.levels[level], tile_height)) {
+    index -= tiles_of(params.levels[level], tile_height);
     ++level;
   }
-  const int64_t across = tiles_across(params.levels[level]);
-  return {level, static_cast<int>(index / across) * kTileHeight,
+  const int64_t across = divide_up(params.levels[level].width, kTileWidth);
+  return {level, static_cast<int>(index / across) * tile_height,
           static_cast<int>(index % across) * kTileWidth};
 }
 
@@ -83,11 +93,14 @@ struct TileBounds {
   float first_x, last_x, first_y, last_y;
 };
 
-PIOU_DEVICE TileBounds tile_bounds(const AssignParams& params, const Level& level, const Tile& tile) {
-  const int last_row =
-      (tile.first_row + kTileHeight < level.height ? tile.first_row + kTileHeight : level.height) - 1;
-  const int last_column =
-      (tile.first_column + kTileWidth < level.width ? tile.first_column + kTileWidth : level.width) - 1;
+PIOU_DEVICE int last_cell(int first, int size, int count) {
+  return (first + size < count ? first + size : count) - 1;
+}
+
+PIOU_DEVICE TileBounds tile_bounds(const AssignParams& params, const Level& level, const Tile& tile,
+                                   int tile_height) {
+  const int last_row = last_cell(tile.first_row, tile_height, level.height);
+  const int last_column = last_cell(tile.first_column, kTileWidth, level.width);
   return {point_coordinate(tile.first_column, params.offset, level.stride),
           point_coordinate(last_column, params.offset, level.stride),
           point_coordinate(tile.first_row, params.offset, level.stride),
@@ -127,59 +140,67 @@ PIOU_DEVICE int compact(const Survivors& survivors, const Box& box, int row, boo
   return total;
 }
 
-struct Point {
-  float x, y;
-  bool exists;  // threads past the level's edge stay in for the barriers
+// A thread's points, kThreadRows cells apart, and what they choose. Threads past the level's edge stay in for
+// the barriers.
+template <int kPoints>
+struct ThreadPoints {
+  float x, y[kPoints];
+  Choice choices[kPoints];
+  bool in_region[kPoints];
 };
 
-// Offers every box of the image that holds the point in range.
-template <bool kJudgesEveryCandidate>
-PIOU_DEVICE void walk_boxes(const AssignParams& params, const Level& level, const TileBounds& bounds,
-                            const Rows& rows, const Point& point, const Survivors& survivors,
-                            Choice& choice) {
+// Sifts the image's boxes strip by strip, and calls visit(box, row) for those that reach the tile.
+template <class Keep, class Visit>
+PIOU_DEVICE void for_boxes_of_tile(const float* boxes, const Rows& rows, const Survivors& survivors,
+                                   const Keep& keep, const Visit& visit) {
   for (int64_t strip = rows.begin; strip < rows.end; strip += kThreads) {
     const int64_t row = strip + threadIdx.x;
     Box own{};
-    bool keep = false;
+    bool is_kept = false;
     if (row < rows.end) {
-      own = load_box(params.boxes, row);
-      keep = reaches(own, bounds) && can_be_in_range(level, own);
+      own = load_box(boxes, row);
+      is_kept = keep(own);
     }
-    const int count = compact(survivors, own, static_cast<int>(row - rows.begin), keep);
-    for (int entry = 0; entry < count; ++entry) {
-      const Box box = survivors.boxes[entry];
-      const Distances d = distances(box, point.x, point.y);
-      if (!is_inside(d) || !in_range(level, longest(d))) continue;
-      if (kJudgesEveryCandidate) {
-        offer(choice, params.rule, level.stride, box, survivors.rows[entry], point.x, point.y, d);
-      } else if (choice.row < 0 || area(box) < choice.area) {
-        choice.row = survivors.rows[entry];
-        choice.area = area(box);
-      }
-    }
+    const int count = compact(survivors, own, static_cast<int>(row - rows.begin), is_kept);
+    for (int entry = 0; entry < count; ++entry) visit(survivors.boxes[entry], survivors.rows[entry]);
     __syncthreads();
   }
 }
 
-// Whether a region of the image covers the point.
-PIOU_DEVICE bool walk_regions(const AssignParams& params, const TileBounds& bounds, const Rows& rows,
-                              const Point& point, const Survivors& survivors) {
-  bool covered = false;
-  for (int64_t strip = rows.begin; strip < rows.end; strip += kThreads) {
-    const int64_t row = strip + threadIdx.x;
-    Box own{};
-    bool keep = false;
-    if (row < rows.end) {
-      own = load_box(params.ignore_boxes, row);
-      keep = reaches(own, bounds);
+// Offers every box of the image to the points it holds in range.
+template <bool kJudgesEveryCandidate, int kPoints>
+PIOU_DEVICE void walk_boxes(const AssignParams& params, const Level& level, const TileBounds& bounds,
+                            const Rows& rows, const Survivors& survivors, ThreadPoints<kPoints>& points) {
+  const auto keep = [&](const Box& box) { return reaches(box, bounds) && can_be_in_range(level, box); };
+  const auto visit = [&](const Box& box, int row) {
+    PIOU_UNROLL
+    for (int p = 0; p < kPoints; ++p) {
+      const Distances d = distances(box, points.x, points.y[p]);
+      Choice& choice = points.choices[p];
+      if (!is_inside(d) || !in_range(level, longest(d))) continue;
+      if (kJudgesEveryCandidate) {
+        offer(choice, params.rule, level.stride, box, row, points.x, points.y[p], d);
+      } else if (choice.row < 0 || area(box) < choice.area) {
+        choice.row = row;
+        choice.area = area(box);
+      }
     }
-    const int count = compact(survivors, own, 0, keep);
-    for (int entry = 0; entry < count && !covered; ++entry) {
-      covered = is_inside(distances(survivors.boxes[entry], point.x, point.y));
+  };
+  for_boxes_of_tile(params.boxes, rows, survivors, keep, visit);
+}
+
+// Finds out which points a region of the image covers.
+template <int kPoints>
+PIOU_DEVICE void walk_regions(const AssignParams& params, const TileBounds& bounds, const Rows& rows,
+                              const Survivors& survivors, ThreadPoints<kPoints>& points) {
+  const auto keep = [&](const Box& region) { return reaches(region, bounds); };
+  const auto visit = [&](const Box& region, int) {
+    PIOU_UNROLL
+    for (int p = 0; p < kPoints; ++p) {
+      points.in_region[p] |= is_inside(distances(region, points.x, points.y[p]));
     }
-    __syncthreads();
-  }
-  return covered;
+  };
+  for_boxes_of_tile(params.ignore_boxes, rows, survivors, keep, visit);
 }
 
 // One point's outputs, written once.
@@ -192,18 +213,18 @@ struct PointOutputs {
 };
 
 PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, int64_t image,
-                                const Rows& rows, const Point& point, const Choice& choice, bool in_region) {
+                                const Rows& rows, float x, float y, const Choice& choice, bool in_region) {
   PointOutputs outputs;
   int64_t verdict = choice.in_ignore_band || in_region ? kIgnored : kBackground;
-  if (is_padding(params.valid_sizes, image, point.x, point.y)) {
+  if (is_padding(params.valid_sizes, image, x, y)) {
     verdict = kIgnored;
   } else if (choice.row >= 0) {
     const int64_t row = rows.begin + choice.row;
     const Box box = load_box(params.boxes, row);
-    const Distances d = distances(box, point.x, point.y);
+    const Distances d = distances(box, x, y);
     const float point_iou = pseudo_iou(d), point_centerness = centerness(d);
     const float quality = params.rule.metric == Metric::kPseudoIou ? point_iou : point_centerness;
-    if (is_positive(params.rule, level.stride, box, point.x, point.y, d, quality)) {
+    if (is_positive(params.rule, level.stride, box, x, y, d, quality)) {
       outputs.matched = row;
       outputs.label = params.labels[row];
       outputs.ltrb = d;
@@ -215,7 +236,7 @@ PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, 
       outputs.centerness = point_centerness;
       return outputs;
     }
-    if (is_in_ignore_band(params.rule, level.stride, box, point.x, point.y, d, quality)) verdict = kIgnored;
+    if (is_in_ignore_band(params.rule, level.stride, box, x, y, d, quality)) verdict = kIgnored;
   }
   outputs.matched = verdict;
   outputs.label = verdict;
@@ -231,15 +252,18 @@ PIOU_DEVICE void write(const AssignParams& params, int64_t output, const PointOu
   params.centerness[output] = outputs.centerness;
 }
 
-PIOU_DEVICE void count_positive(const AssignParams& params, int64_t image, int64_t matched) {
-  const unsigned positives = __ballot_sync(kFullWarp, matched >= 0);
-  if (matched >= 0) add_count(params.pos_per_box + matched, 1);
-  if (threadIdx.x % 32 == 0 && positives != 0) add_count(params.num_pos + image, __popc(positives));
+// Counts the positives of a warp; every lane brings how many of its points are positive.
+PIOU_DEVICE void count_positives(const AssignParams& params, int64_t image, int positives) {
+  int total = 0;
+  for (int bit = 0; (kPointsWhereDense >> bit) != 0; ++bit) {
+    total += __popc(__ballot_sync(kFullWarp, (positives >> bit) & 1)) << bit;
+  }
+  if (threadIdx.x % 32 == 0 && total != 0) add_count(params.num_pos + image, total);
 }
 
 // Grid: the tiles of the first image, of the second, and so on. Blocks share integer counters alone.
-template <bool kJudgesEveryCandidate, int kOffsetCapacity>
-PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads)
+template <bool kJudgesEveryCandidate, int kPoints, int kOffsetCapacity>
+PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads, kBlocksPerProcessor)
     assign_kernel(const PIOU_GRID_CONSTANT AssignParams params,
                   const PIOU_GRID_CONSTANT OffsetTable<kOffsetCapacity> table, int tiles_per_image) {
   PIOU_SHARED_ARRAY(Box, survivor_boxes, kThreads);
@@ -248,33 +272,41 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads)
   const Survivors survivors{survivor_boxes, survivor_rows, warp_counts};
 
   const int64_t image = blockIdx.x / tiles_per_image;
-  const Tile tile = tile_at(params, blockIdx.x % tiles_per_image);
+  const Tile tile = tile_at(params, blockIdx.x % tiles_per_image, kPoints * kThreadRows);
   const Level level = params.levels[tile.level];
-  const TileBounds bounds = tile_bounds(params, level, tile);
-  const int row = tile.first_row + static_cast<int>(threadIdx.x) / kTileWidth;
+  const TileBounds bounds = tile_bounds(params, level, tile, kPoints * kThreadRows);
+  const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / kTileWidth;
   const int column = tile.first_column + static_cast<int>(threadIdx.x) % kTileWidth;
-  const Point point{point_coordinate(column, params.offset, level.stride),
-                    point_coordinate(row, params.offset, level.stride),
-                    row < level.height && column < level.width};
 
+  ThreadPoints<kPoints> points;
+  points.x = point_coordinate(column, params.offset, level.stride);
+  PIOU_UNROLL
+  for (int p = 0; p < kPoints; ++p) {
+    points.y[p] = point_coordinate(first_row + p * kThreadRows, params.offset, level.stride);
+    points.in_region[p] = false;
+  }
   const Rows rows = image_rows(offsets_of(params, table), image, params.num_boxes);
-  Choice choice;
-  walk_boxes<kJudgesEveryCandidate>(params, level, bounds, rows, point, survivors, choice);
-  bool in_region = false;
+  walk_boxes<kJudgesEveryCandidate>(params, level, bounds, rows, survivors, points);
   if (params.ignore_boxes != nullptr) {
     const Rows regions = image_rows(ignore_offsets_of(params, table), image, params.num_ignore_boxes);
-    in_region = walk_regions(params, bounds, regions, point, survivors);
+    walk_regions(params, bounds, regions, survivors, points);
   }
 
-  int64_t matched = kBackground;
-  if (point.exists) {
-    const PointOutputs outputs = decide(params, level, image, rows, point, choice, in_region);
-    const int64_t output =
-        image * params.num_points + level.first_point + static_cast<int64_t>(row) * level.width + column;
-    write(params, output, outputs);
-    matched = outputs.matched;
+  int positives = 0;
+  PIOU_UNROLL
+  for (int p = 0; p < kPoints; ++p) {
+    const int row = first_row + p * kThreadRows;
+    if (row >= level.height || column >= level.width) continue;
+    const PointOutputs outputs =
+        decide(params, level, image, rows, points.x, points.y[p], points.choices[p], points.in_region[p]);
+    write(params,
+          image * params.num_points + level.first_point + static_cast<int64_t>(row) * level.width + column,
+          outputs);
+    if (outputs.matched < 0) continue;
+    add_count(params.pos_per_box + outputs.matched, 1);
+    ++positives;
   }
-  count_positive(params, image, matched);
+  count_positives(params, image, positives);
 }
 
 }  // namespace pseudo_iou_ops

@@ -152,7 +152,7 @@ class JudgeBoard {
     }
   }
 
-  int row(int64_t point) const { return static_cast<int>(choices_[point].row); }
+  int row(int64_t point) const { return choices_[point].row; }
   bool is_in_ignore_band(int64_t point) const { return choices_[point].in_ignore_band; }
 
  private:

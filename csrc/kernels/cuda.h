@@ -6,6 +6,11 @@
 #define PIOU_KERNEL __global__
 #define PIOU_DEVICE __device__ __forceinline__
 #define PIOU_GRID_CONSTANT __grid_constant__
-#define PIOU_LAUNCH_BOUNDS(threads) __launch_bounds__(threads)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200
+#define PIOU_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#else  // smaller multiprocessors do not hold so many, or ptxas would spill
+#define PIOU_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads)
+#endif
+#define PIOU_UNROLL _Pragma("unroll")
 #define PIOU_SHARED_ARRAY(type, name, count) __shared__ type name[count]
 #endif

@@ -7,15 +7,22 @@
 namespace pseudo_iou_ops {
 namespace {
 
+template <bool kJudgesEveryCandidate, int kPoints, int kOffsetCapacity>
+cudaError_t launch_kernel(const AssignParams& params, const OffsetTable<kOffsetCapacity>& table,
+                          cudaStream_t stream) {
+  const int64_t tiles = count_tiles(params, kPoints);
+  const dim3 grid(static_cast<unsigned>(tiles * params.num_images));
+  assign_kernel<kJudgesEveryCandidate, kPoints, kOffsetCapacity>
+      <<<grid, kThreads, 0, stream>>>(params, table, static_cast<int>(tiles));
+  return cudaGetLastError();
+}
+
 template <int kOffsetCapacity>
 cudaError_t launch(const AssignParams& params, const OffsetTable<kOffsetCapacity>& table,
                    cudaStream_t stream) {
-  const int64_t tiles = count_tiles(params);
-  const auto kernel = params.rule.judges_every_candidate() ? assign_kernel<true, kOffsetCapacity>
-                                                           : assign_kernel<false, kOffsetCapacity>;
-  const dim3 grid(static_cast<unsigned>(tiles * params.num_images));
-  kernel<<<grid, kThreads, 0, stream>>>(params, table, static_cast<int>(tiles));
-  return cudaGetLastError();
+  if (params.rule.judges_every_candidate()) return launch_kernel<true, 1>(params, table, stream);
+  if (points_per_thread(params) == 1) return launch_kernel<false, 1>(params, table, stream);
+  return launch_kernel<false, kPointsWhereDense>(params, table, stream);
 }
 
 template <int kOffsetCapacity>

@@ -23,6 +23,7 @@ class Detector(nn.Module):
 
     mean: Tensor
     std: Tensor
+    last_assignment: Assignment | None = None
 
     def __init__(self, config: Config, num_classes: int, load_weights: bool = True) -> None:
         super().__init__()
@@ -41,9 +42,12 @@ class Detector(nn.Module):
         return self.head(list(self.backbone(normalised).values()))  # type: ignore[no-any-return]
 
     def assign(self, level_shapes: tuple[tuple[int, int], ...], targets: Targets, sizes: Tensor) -> Assignment:
-        """What the points of a batch learn; ``sizes`` (B, 2) are the images' without padding."""
+        """What the points of a batch learn; ``sizes`` (B, 2) are the images' without padding.
+
+        The result is written over by the next call of the same shapes.
+        """
         data = self.config.data
-        assignment: Assignment = self.assigner(
+        self.last_assignment = self.assigner(
             level_shapes,
             targets.boxes,
             targets.labels,
@@ -51,8 +55,17 @@ class Detector(nn.Module):
             ignore_boxes=targets.ignore_boxes if data.ignore_regions else None,
             ignore_offsets=targets.ignore_offsets if data.ignore_regions else None,
             valid_sizes=sizes if data.ignore_padding else None,
+            out=self._reusable(level_shapes, targets),
         )
-        return assignment
+        return self.last_assignment
+
+    def _reusable(self, level_shapes: tuple[tuple[int, int], ...], targets: Targets) -> Assignment | None:
+        """The last step's result if this one fits into it: on a CPU, fresh memory costs more than assigning."""
+        last = self.last_assignment
+        shape = (targets.offsets.shape[0] - 1, sum(height * width for height, width in level_shapes))
+        if last is None or last.matched.shape != shape or last.matched.device != targets.boxes.device:
+            return None
+        return last._replace(pos_per_box=last.pos_per_box.new_empty(targets.boxes.shape[0]))
 
     def losses(self, predictions: Predictions, assignment: Assignment) -> dict[str, Tensor]:
         """The terms of the loss; see :func:`detector.model.losses.detection_losses`."""

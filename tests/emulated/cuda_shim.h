@@ -208,7 +208,8 @@ inline void launch(unsigned blocks, unsigned threads, Schedule schedule, unsigne
 #define PIOU_KERNEL inline
 #define PIOU_DEVICE inline
 #define PIOU_GRID_CONSTANT
-#define PIOU_LAUNCH_BOUNDS(threads)
+#define PIOU_LAUNCH_BOUNDS(threads, blocks)
+#define PIOU_UNROLL
 #define PIOU_SHARED_ARRAY(type, name, count) \
   type* const name = static_cast<type*>(cuda_shim::machine()->shared_array(__LINE__, sizeof(type) * (count)))
 

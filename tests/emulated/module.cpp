@@ -29,26 +29,34 @@ cuda_shim::Schedule schedule_named(const std::string& name) {
   throw std::invalid_argument("schedule: expected forward, reverse or shuffled, got " + name);
 }
 
-template <bool kJudgesEveryCandidate, int kCapacity>
-void run(const AssignParams& params, const OffsetTable<kCapacity>& table, cuda_shim::Schedule schedule,
-         unsigned seed) {
-  const int tiles = static_cast<int>(count_tiles(params));
-  cuda_shim::launch(static_cast<unsigned>(tiles * params.num_images), kThreads, schedule, seed,
-                    [&] { assign_kernel<kJudgesEveryCandidate, kCapacity>(params, table, tiles); });
+// How to run: in which order, and with how many points a thread (0: as launch/assign.cu would).
+struct Run {
+  cuda_shim::Schedule schedule;
+  unsigned seed;
+  int points;
+};
+
+template <bool kJudgesEveryCandidate, int kPoints, int kCapacity>
+void run_kernel(const AssignParams& params, const OffsetTable<kCapacity>& table, const Run& run) {
+  const int tiles = static_cast<int>(count_tiles(params, kPoints));
+  cuda_shim::launch(static_cast<unsigned>(tiles * params.num_images), kThreads, run.schedule, run.seed,
+                    [&] { assign_kernel<kJudgesEveryCandidate, kPoints, kCapacity>(params, table, tiles); });
 }
 
 template <int kCapacity>
-void run_rule(const AssignParams& params, const OffsetTable<kCapacity>& table, cuda_shim::Schedule schedule,
-              unsigned seed) {
+void run_rule(const AssignParams& params, const OffsetTable<kCapacity>& table, const Run& run) {
+  const int points = run.points == 0 ? points_per_thread(params) : run.points;
   if (params.rule.judges_every_candidate()) {
-    run<true>(params, table, schedule, seed);
+    run_kernel<true, 1>(params, table, run);
+  } else if (points == 1) {
+    run_kernel<false, 1>(params, table, run);
   } else {
-    run<false>(params, table, schedule, seed);
+    run_kernel<false, kPointsWhereDense>(params, table, run);
   }
 }
 
 // As launch/assign.cu does: a table of offsets in place of the pointers that are on the host.
-void run_with_host_offsets(AssignParams params, cuda_shim::Schedule schedule, unsigned seed) {
+void run_with_host_offsets(AssignParams params, const Run& run) {
   OffsetTable<kMaxImagesByValue> table;
   std::copy_n(params.offsets, params.num_images + 1, table.offsets);
   params.offsets = nullptr;
@@ -56,7 +64,7 @@ void run_with_host_offsets(AssignParams params, cuda_shim::Schedule schedule, un
     std::copy_n(params.ignore_offsets, params.num_images + 1, table.ignore_offsets);
     params.ignore_offsets = nullptr;
   }
-  run_rule(params, table, schedule, seed);
+  run_rule(params, table, run);
 }
 
 void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array<int64_t>& offsets,
@@ -66,7 +74,8 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
             bool normalize_by_stride, const py::object& ignore_boxes, const py::object& ignore_offsets,
             const py::object& valid_sizes, Array<int64_t> matched, Array<int64_t> matched_labels,
             Array<float> ltrb, Array<float> pseudo_iou, Array<float> centerness, Array<int64_t> num_pos,
-            Array<int64_t> pos_per_box, bool offsets_on_host, const std::string& schedule, unsigned seed) {
+            Array<int64_t> pos_per_box, bool offsets_on_host, const std::string& schedule, unsigned seed,
+            int points) {
   AssignParams params{};
   apply_settings({level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive, order,
                   resolve, regress_ranges, open_ranges, normalize_by_stride},
@@ -88,10 +97,11 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
   params.num_pos = num_pos.mutable_data();
   params.pos_per_box = pos_per_box.mutable_data();
   if (params.num_images == 0 || params.num_points == 0) return;
+  const Run run{schedule_named(schedule), seed, points};
   if (offsets_on_host) {
-    run_with_host_offsets(params, schedule_named(schedule), seed);
+    run_with_host_offsets(params, run);
   } else {
-    run_rule(params, OffsetTable<0>{}, schedule_named(schedule), seed);
+    run_rule(params, OffsetTable<0>{}, run);
   }
 }
 

@@ -30,6 +30,12 @@ def test_offsets_by_value(sample: Sample) -> None:
     check(sample, offsets_on_host=True)
 
 
+@pytest.mark.parametrize("points", [1, 4])
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_points_per_thread(sample: Sample, points: int) -> None:
+    check(sample, points=points)
+
+
 def test_every_rule() -> None:
     for rule in every_rule():
         check(training_batch((64, 96), (9, 0, 4), rule=rule))
@@ -39,3 +45,4 @@ def test_every_rule() -> None:
 @given(sample=assign_calls())
 def test_any_call(sample: Sample) -> None:
     check(sample, schedule="shuffled", seed=3)
+    check(sample, points=4)
