@@ -31,4 +31,4 @@ assert pseudo_iou_ops.__file__.startswith(sys.prefix), f"expected the installed 
 print("the installed wheel under torch", torch.__version__)
 PYTHON
 HYPOTHESIS_PROFILE=default "$root/$venv/bin/pytest" -q -c "$root/pyproject.toml" --rootdir "$root" \
-    -o pythonpath="$root/tests" "$root/tests/unit" "$root/tests/op" "$root/tests/compile/test_fake.py"
+    -o pythonpath="$root/tests" "$root/tests/unit" "$root/tests/op" "$root"/tests/compile/test_[cef]*.py

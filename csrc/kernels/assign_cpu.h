@@ -62,23 +62,32 @@ class Axis {
 
   float coordinate(int cell) const { return point_coordinate(cell, offset_, stride_); }
 
-  // The cells whose points lie strictly between low and high.
-  Cells between(float low, float high) const {
-    int begin = guess(low);
-    while (begin > 0 && coordinate(begin - 1) > low) --begin;
-    while (begin < count_ && !(coordinate(begin) > low)) ++begin;
-    return {begin, std::max(begin, first_not_below(high))};
+  // The cells whose points lie strictly between low and high, and no farther than `reach` from either.
+  Cells between(float low, float high, float reach) const {
+    int begin = split(low, [=](float x) { return !(x > low); });
+    int end = first_not_below(high);
+    if (high - low > reach) {
+      begin = std::max(begin, split(high - reach, [=](float x) { return !(high - x <= reach); }));
+      end = std::min(end, split(low + reach, [=](float x) { return x - low <= reach; }));
+    }
+    return {begin, std::max(begin, end)};
   }
 
   // The first cell whose point is not below a coordinate.
   int first_not_below(float limit) const {
-    int cell = guess(limit);
-    while (cell > 0 && !(coordinate(cell - 1) < limit)) --cell;
-    while (cell < count_ && coordinate(cell) < limit) ++cell;
-    return cell;
+    return split(limit, [=](float x) { return x < limit; });
   }
 
  private:
+  // The first cell whose point is_before does not hold for; it holds for all before.
+  template <class IsBefore>
+  int split(float coordinate_there, const IsBefore& is_before) const {
+    int cell = guess(coordinate_there);
+    while (cell > 0 && !is_before(coordinate(cell - 1))) --cell;
+    while (cell < count_ && is_before(coordinate(cell))) ++cell;
+    return cell;
+  }
+
   // The first cell at or past a coordinate, but for rounding.
   int guess(float coordinate) const {
     const double cell = coordinate * cells_per_pixel_ - offset_;
@@ -111,7 +120,6 @@ class AreaBoard {
                  const float* PIOU_RESTRICT xs, float y, Cells columns, int64_t first_point) {
     const float box_area = area(box);
     const float vertical = maximum(y - box.y1, box.y2 - y);
-    if (vertical > level.high) return;  // and so is every max(l, t, r, b) of the row
     float* PIOU_RESTRICT areas = area_.data() + first_point;
     int* PIOU_RESTRICT rows = row_.data() + first_point;
     for (int column = columns.begin; column < columns.end; ++column) {
@@ -254,12 +262,13 @@ class AssignWorker {
     std::fill_n(params_.centerness + first_output_, points, 0.0f);
   }
 
-  // The cells of the task, short of the padding, whose points a box holds; false if there are none.
-  bool cells_inside(const Box& box, Cells& rows, Cells& columns) const {
-    rows = y_axis_.between(box.y1, box.y2);
+  // The cells of the task, short of the padding, whose points a box holds at most `reach` from each of its
+  // sides; false if there are none.
+  bool cells_inside(const Box& box, float reach, Cells& rows, Cells& columns) const {
+    rows = y_axis_.between(box.y1, box.y2, reach);
     rows = {std::max(rows.begin, task_.first_row), std::min({rows.end, task_.last_row, valid_rows_})};
     if (rows.begin >= rows.end) return false;
-    columns = x_axis_.between(box.x1, box.x2);
+    columns = x_axis_.between(box.x1, box.x2, reach);
     columns.end = std::min(columns.end, valid_columns_);
     return columns.begin < columns.end;
   }
@@ -275,7 +284,7 @@ class AssignWorker {
       Visit visit{load_box(params_.boxes, row), static_cast<int>(row - boxes_.begin), {}, {}};
       if (!(visit.box.y2 > first_y && visit.box.y1 < last_y)) continue;
       if (!is_valid(visit.box) || !can_be_in_range(level_, visit.box)) continue;
-      if (!cells_inside(visit.box, visit.rows, visit.columns)) continue;
+      if (!cells_inside(visit.box, level_.high, visit.rows, visit.columns)) continue;
       visits_.push_back(visit);
       for (int cell_row = visit.rows.begin; cell_row < visit.rows.end; ++cell_row) {
         Cells& touched = touched_[cell_row - task_.first_row];
@@ -430,7 +439,8 @@ class AssignWorker {
     for (int64_t region_row = regions.begin; region_row < regions.end; ++region_row) {
       const Box region = load_box(params_.ignore_boxes, region_row);
       Cells rows, columns;
-      if (!is_valid(region) || !cells_inside(region, rows, columns)) continue;
+      if (!is_valid(region) || !cells_inside(region, std::numeric_limits<float>::infinity(), rows, columns))
+        continue;
       for (int row = rows.begin; row < rows.end; ++row) {
         for (int column = columns.begin; column < columns.end; ++column) {
           const int64_t output = first_output_ + row_start(row) + column;
