@@ -153,3 +153,9 @@ def test_the_step_of_the_detector() -> None:
     shown = [contestant for contestant in contestants() if contestant.name in step.SHOWN]
     assert len(shown) == len(step.SHOWN)
     assert all(step.time_assignment(contestant, batch, steps=1) > 0 for contestant in shown)
+
+
+def test_readme_shows_the_stored_run() -> None:
+    root = Path(__file__).resolve().parents[2]
+    stored = json.loads((root / "benchmarks" / "results" / "cpu-quick.json").read_text())
+    assert table.summary(stored["results"]).split("\n\n")[0] in (root / "README.md").read_text()
