@@ -28,8 +28,8 @@ struct Choice {
 };
 
 // Offers a box that holds the point (x, y) in range.
-PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, const Box& box, int row,
-                            float x, float y, const Distances& d) {
+PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, const Box& box, int row, float x,
+                            float y, const Distances& d) {
   const float q = quality(rule.metric, d);
   if (rule.order == Order::kFilterThenChoose && !passes(rule, rule.threshold, stride, box, x, y, d, q)) {
     if (rule.has_ignore_band && !choice.in_ignore_band) {

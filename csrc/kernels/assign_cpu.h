@@ -183,12 +183,11 @@ class PositiveCounter {
     if (positives_ > 0) add_count(params_.num_pos + image_, positives_);
   }
 
-  // `matched` is a row of the boxes, or negative.
-  void add(int64_t matched) {
-    if (matched < 0) return;
-    if (matched != row_) {
+  // Of the box with this row.
+  void add(int64_t row) {
+    if (row != row_) {
       end_run();
-      row_ = matched;
+      row_ = row;
     }
     ++run_;
   }
@@ -311,8 +310,8 @@ class AssignWorker {
     }
   }
 
-  // The points of a row of cells that chose a box, as columns of numbers. Taking them in stages, without a
-  // branch a point, and measuring them side by side costs half of deciding point by point.
+  // The points of a row of cells that chose a box, as columns of numbers: taken in stages without a branch a
+  // point, and measured side by side, they cost less than decided one by one.
   struct ChosenPoints {
     std::vector<int> columns, rows, positives;
     std::vector<float> l, t, r, b, pseudo_iou, centerness;

@@ -188,3 +188,9 @@ def test_validate_reads_the_values(argument: str, values: list[int], function: C
     function(**call)  # clamped
     with pytest.raises(ValueError, match=rf"^{argument}\b.*expected.*got"):
         function(**call, validate=True)
+
+
+@pytest.mark.parametrize("function", [assign, reference.assign], ids=["op", "reference"])
+def test_validate_accepts_rows_that_no_image_owns(function: Callable[..., Any]) -> None:
+    """A buffer of fixed capacity, as a captured CUDA graph replays it."""
+    function(**good_call() | {"offsets": torch.tensor([0, 1, 2])}, validate=True)
