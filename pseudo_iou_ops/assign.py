@@ -84,7 +84,8 @@ def assign(
             that is not positive is ignored.
         ignore_offsets: (B+1,) int64 of the ignore boxes.
         valid_sizes: (B, 2) height and width of each image before padding: points at or beyond them are ignored.
-        out: an earlier result of the same shapes to write into; it is returned.
+        out: an earlier result of the same shapes to write into; it is returned. On CUDA its ``ltrb`` must begin on a
+            multiple of 16 bytes, as torch allocates it.
         validate: check the values of offsets and labels too. This waits for the device.
 
     Returns:
@@ -93,7 +94,7 @@ def assign(
     Raises:
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
-        RuntimeError: the boxes are on a device this install has no kernels for.
+        RuntimeError: the boxes are on a device this install has no kernels for, or ``out.ltrb`` is not aligned.
     """
     check_call(boxes, labels, offsets, level_shapes, strides, rule, offset, ignore_boxes, ignore_offsets, valid_sizes)
     if validate:

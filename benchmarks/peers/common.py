@@ -6,21 +6,14 @@ import torch
 from torch import Tensor
 
 from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops.metrics import pseudo_iou_of
 
 from ..targets import Targets
 from ..workloads import Batch
 
 
-def pseudo_iou(l: Tensor, t: Tensor, r: Tensor, b: Tensor) -> Tensor:
-    half_width, half_height = (l + r) / 2, (t + b) / 2
-    overlap_width = torch.minimum(half_width, l) + torch.minimum(half_width, r)
-    overlap_height = torch.minimum(half_height, t) + torch.minimum(half_height, b)
-    intersection = overlap_width * overlap_height
-    area = (l + r) * (t + b)
-    return intersection / ((area + area) - intersection)
-
-
 def centerness(l: Tensor, t: Tensor, r: Tensor, b: Tensor) -> Tensor:
+    """As one would write it: torch's own root, which can be one unit off on a CPU."""
     ratio_x = torch.minimum(l, r) / torch.maximum(l, r)
     ratio_y = torch.minimum(t, b) / torch.maximum(t, b)
     return torch.sqrt(ratio_x * ratio_y)
@@ -32,7 +25,7 @@ def score_and_filter(ltrb: Tensor, rule: AssignRule) -> tuple[Tensor, Tensor]:
     if rule.metric == "centerness":
         score = centerness(l, t, r, b)
         return score, score > rule.threshold
-    score = pseudo_iou(l, t, r, b)
+    score = pseudo_iou_of(l, t, r, b)
     if rule.metric == "pseudo_iou":
         return score, score > rule.threshold
     in_x = (l - r).abs() < rule.threshold * (l + r)

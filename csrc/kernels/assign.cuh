@@ -253,9 +253,10 @@ PIOU_DEVICE void write(const AssignParams& params, int64_t output, const PointOu
 }
 
 // Counts the positives of a warp; every lane brings how many of its points are positive.
+template <int kPoints>
 PIOU_DEVICE void count_positives(const AssignParams& params, int64_t image, int positives) {
   int total = 0;
-  for (int bit = 0; (kPointsWhereDense >> bit) != 0; ++bit) {
+  for (int bit = 0; (kPoints >> bit) != 0; ++bit) {
     total += __popc(__ballot_sync(kFullWarp, (positives >> bit) & 1)) << bit;
   }
   if (threadIdx.x % 32 == 0 && total != 0) add_count(params.num_pos + image, total);
@@ -306,7 +307,7 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads, kBlocksPerProcessor)
     add_count(params.pos_per_box + outputs.matched, 1);
     ++positives;
   }
-  count_positives(params, image, positives);
+  count_positives<kPoints>(params, image, positives);
 }
 
 }  // namespace pseudo_iou_ops

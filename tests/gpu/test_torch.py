@@ -77,3 +77,11 @@ def test_compile_with_cuda_graphs() -> None:
         moved = sample.to("cuda")
         torch.compiler.cudagraph_mark_step_begin()
         assert_same_bits(compiled(*moved.args()), assign(*sample.args()))
+
+
+def test_out_that_begins_between_sixteen_bytes_is_refused() -> None:
+    sample = training_batch((64, 96), (5, 3)).to("cuda")
+    out = assign(*sample.args())
+    shifted = torch.empty(out.ltrb.numel() + 1, device="cuda")[1:].view_as(out.ltrb)
+    with pytest.raises(RuntimeError, match="ltrb: expected memory aligned to 16 bytes"):
+        assign(*sample.args(), out=out._replace(ltrb=shifted))

@@ -1,5 +1,6 @@
 #include <torch/csrc/stable/accelerator.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "../../launch/assign.h"
@@ -28,8 +29,15 @@ const int64_t* take_host_offsets(const std::optional<Tensor>& offsets, const int
   return std::exchange(pointer, nullptr);
 }
 
+// The kernel stores the four distances of a point at once. Only a result the caller brings can be elsewhere.
+void check_alignment(const float* ltrb) {
+  STD_TORCH_CHECK(reinterpret_cast<uintptr_t>(ltrb) % (4 * sizeof(float)) == 0,
+                  "ltrb: expected memory aligned to 16 bytes, got a view that begins in between");
+}
+
 struct Cuda {
   static void run(AssignParams params, const AssignArguments& arguments) {
+    check_alignment(params.ltrb);
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     const cudaStream_t stream = current_stream(arguments.boxes);
     if (params.pos_per_box == params.num_pos + params.num_images) {
