@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -73,6 +74,13 @@ class Axis {
     return {begin, std::max(begin, end)};
   }
 
+  // The cells whose points lie less than `distance` from both low and high.
+  Cells near_both(float low, float high, float distance) const {
+    const int begin = split(high - distance, [=](float x) { return !(high - x < distance); });
+    const int end = split(low + distance, [=](float x) { return x - low < distance; });
+    return {begin, std::max(begin, end)};
+  }
+
   // The first cell whose point is not below a coordinate.
   int first_not_below(float limit) const {
     return split(limit, [=](float x) { return x < limit; });
@@ -101,43 +109,76 @@ class Axis {
   double cells_per_pixel_ = 1.0;
 };
 
-// The best box of each point of a task where the area alone decides.
-class AreaBoard {
+// The cells of a task, which are whole rows of a level.
+struct Grid {
+  Level level;
+  Axis x_axis, y_axis;
+  int first_row, last_row;
+
+  // The first point of a row of cells, among the task's.
+  int64_t row_start(int row) const { return static_cast<int64_t>(row - first_row) * level.width; }
+  int64_t num_points() const { return row_start(last_row); }
+};
+
+// A box, and the cells of the task whose points it holds no farther than the range's high end from any side.
+// Those of them that are nearer than the low end to every side form a hole.
+struct Visit {
+  Box box;
+  int row;  // of the box, within the image
+  Cells rows, columns;
+  Cells hole_rows, hole_columns;
+};
+
+// The best box of each point of a task where the area alone decides: boxes are painted from the largest to
+// the smallest, and what is seen at the end is the choice.
+class PaintedBoard {
  public:
   void resize(size_t points) {
-    if (points <= area_.size()) return;
-    area_.resize(points);
-    row_.resize(points);
+    if (points > rows_.size()) rows_.resize(points);
   }
 
-  void clear(int64_t first_point, int64_t points) {
-    std::fill_n(area_.begin() + first_point, points, std::numeric_limits<float>::infinity());
-    std::fill_n(row_.begin() + first_point, points, -1);
-  }
+  void clear(int64_t first_point, int64_t points) { std::fill_n(rows_.begin() + first_point, points, -1); }
 
-  // Offers box `row` of the image to the points at xs[columns] of one row of cells, all inside it.
-  void offer_row(const AssignParams&, const Level& level, const Box& box, int row,
-                 const float* PIOU_RESTRICT xs, float y, Cells columns, int64_t first_point) {
-    const float box_area = area(box);
-    const float vertical = maximum(y - box.y1, box.y2 - y);
-    float* PIOU_RESTRICT areas = area_.data() + first_point;
-    int* PIOU_RESTRICT rows = row_.data() + first_point;
-    for (int column = columns.begin; column < columns.end; ++column) {
-      const float longest_distance = maximum(maximum(xs[column] - box.x1, box.x2 - xs[column]), vertical);
-      if (in_range(level, longest_distance) && box_area < areas[column]) {
-        areas[column] = box_area;
-        rows[column] = row;
+  void visit(const Rule&, const Grid& grid, const std::vector<Visit>& visits) {
+    sort(visits);
+    for (uint64_t key : order_) {
+      const Visit& visit = visits[~static_cast<uint32_t>(key)];
+      for (int row = visit.rows.begin; row < visit.rows.end; ++row) {
+        int* PIOU_RESTRICT cells = rows_.data() + grid.row_start(row);
+        if (row >= visit.hole_rows.begin && row < visit.hole_rows.end) {
+          paint(cells, {visit.columns.begin, visit.hole_columns.begin}, visit.row);
+          paint(cells, {visit.hole_columns.end, visit.columns.end}, visit.row);
+        } else {
+          paint(cells, visit.columns, visit.row);
+        }
       }
     }
   }
 
   // Of the chosen box within the image, or negative.
-  int row(int64_t point) const { return row_[point]; }
+  int row(int64_t point) const { return rows_[point]; }
   bool is_in_ignore_band(int64_t) const { return false; }
 
  private:
-  std::vector<float> area_;
-  std::vector<int> row_;
+  // The largest area first; of equal ones the lowest row last. Areas are positive, so their bits are ordered
+  // as they are.
+  void sort(const std::vector<Visit>& visits) {
+    order_.clear();
+    for (uint32_t index = 0; index < visits.size(); ++index) {
+      const float box_area = area(visits[index].box);
+      uint32_t bits;
+      std::memcpy(&bits, &box_area, sizeof(bits));
+      order_.push_back(static_cast<uint64_t>(~bits) << 32 | ~index);
+    }
+    std::sort(order_.begin(), order_.end());
+  }
+
+  static void paint(int* PIOU_RESTRICT cells, Cells columns, int row) {
+    for (int column = columns.begin; column < columns.end; ++column) cells[column] = row;
+  }
+
+  std::vector<int> rows_;
+  std::vector<uint64_t> order_;
 };
 
 // The best box of each point of a task where every candidate has to be judged.
@@ -151,12 +192,18 @@ class JudgeBoard {
     std::fill_n(choices_.begin() + first_point, points, Choice());
   }
 
-  void offer_row(const AssignParams& params, const Level& level, const Box& box, int row, const float* xs,
-                 float y, Cells columns, int64_t first_point) {
-    for (int column = columns.begin; column < columns.end; ++column) {
-      const Distances d = distances(box, xs[column], y);
-      if (!in_range(level, longest(d))) continue;
-      offer(choices_[first_point + column], params.rule, level.stride, box, row, xs[column], y, d);
+  void visit(const Rule& rule, const Grid& grid, const std::vector<Visit>& visits) {
+    for (const Visit& visit : visits) {
+      for (int row = visit.rows.begin; row < visit.rows.end; ++row) {
+        const float y = grid.y_axis.coordinate(row);
+        for (int column = visit.columns.begin; column < visit.columns.end; ++column) {
+          const float x = grid.x_axis.coordinate(column);
+          const Distances d = distances(visit.box, x, y);
+          if (!in_range(grid.level, longest(d))) continue;
+          offer(choices_[grid.row_start(row) + column], rule, grid.level.stride, visit.box, visit.row, x, y,
+                d);
+        }
+      }
     }
   }
 
@@ -223,25 +270,18 @@ class AssignWorker {
   }
 
  private:
-  // A box, and the cells of the task whose points it holds.
-  struct Visit {
-    Box box;
-    int row;  // of the box, within the image
-    Cells rows, columns;
-  };
-
   void start(const AssignTask& task) {
-    task_ = task;
-    level_ = params_.levels[task.level];
-    first_output_ = task.image * params_.num_points + level_.first_point +
-                    static_cast<int64_t>(task.first_row) * level_.width;
-    x_axis_ = Axis(level_.width, params_.offset, level_.stride);
-    y_axis_ = Axis(level_.height, params_.offset, level_.stride);
-    valid_columns_ = level_.width;
-    valid_rows_ = level_.height;
+    const Level& level = params_.levels[task.level];
+    image_ = task.image;
+    grid_ = {level, Axis(level.width, params_.offset, level.stride),
+             Axis(level.height, params_.offset, level.stride), task.first_row, task.last_row};
+    first_output_ = task.image * params_.num_points + level.first_point +
+                    static_cast<int64_t>(task.first_row) * level.width;
+    valid_columns_ = level.width;
+    valid_rows_ = level.height;
     if (params_.valid_sizes != nullptr) {
-      valid_rows_ = cells_before(y_axis_, level_.height, params_.valid_sizes[2 * task.image]);
-      valid_columns_ = cells_before(x_axis_, level_.width, params_.valid_sizes[2 * task.image + 1]);
+      valid_rows_ = cells_before(grid_.y_axis, level.height, params_.valid_sizes[2 * task.image]);
+      valid_columns_ = cells_before(grid_.x_axis, level.width, params_.valid_sizes[2 * task.image + 1]);
     }
   }
 
@@ -250,10 +290,8 @@ class AssignWorker {
     return size == size ? axis.first_not_below(size) : count;
   }
 
-  int64_t row_start(int row) const { return static_cast<int64_t>(row - task_.first_row) * level_.width; }
-
   void fill_background() const {
-    const int64_t points = row_start(task_.last_row);
+    const int64_t points = grid_.num_points();
     std::fill_n(params_.matched + first_output_, points, kBackground);
     std::fill_n(params_.matched_labels + first_output_, points, kBackground);
     std::fill_n(params_.ltrb + 4 * first_output_, 4 * points, 0.0f);
@@ -264,50 +302,58 @@ class AssignWorker {
   // The cells of the task, short of the padding, whose points a box holds at most `reach` from each of its
   // sides; false if there are none.
   bool cells_inside(const Box& box, float reach, Cells& rows, Cells& columns) const {
-    rows = y_axis_.between(box.y1, box.y2, reach);
-    rows = {std::max(rows.begin, task_.first_row), std::min({rows.end, task_.last_row, valid_rows_})};
+    rows = grid_.y_axis.between(box.y1, box.y2, reach);
+    rows = {std::max(rows.begin, grid_.first_row), std::min({rows.end, grid_.last_row, valid_rows_})};
     if (rows.begin >= rows.end) return false;
-    columns = x_axis_.between(box.x1, box.x2, reach);
+    columns = grid_.x_axis.between(box.x1, box.x2, reach);
     columns.end = std::min(columns.end, valid_columns_);
     return columns.begin < columns.end;
   }
 
+  // Half of a side is the least that the larger of the distances to its ends can be, and rounding keeps that.
+  void find_hole(Visit& visit) const {
+    const Box& box = visit.box;
+    if (width(box) / 2.0f >= grid_.level.low || height(box) / 2.0f >= grid_.level.low) return;
+    visit.hole_rows = grid_.y_axis.near_both(box.y1, box.y2, grid_.level.low);
+    const Cells columns = grid_.x_axis.near_both(box.x1, box.x2, grid_.level.low);
+    const auto within = [&](int column) {
+      return std::min(std::max(column, visit.columns.begin), visit.columns.end);
+    };
+    visit.hole_columns = {within(columns.begin), within(columns.end)};
+  }
+
   // The boxes that hold points of the task, and of each row of cells the part they touch.
   void find_visits() {
-    boxes_ = image_rows(params_.offsets, task_.image, params_.num_boxes);
-    const float first_y = y_axis_.coordinate(task_.first_row),
-                last_y = y_axis_.coordinate(task_.last_row - 1);
+    boxes_ = image_rows(params_.offsets, image_, params_.num_boxes);
+    const float first_y = grid_.y_axis.coordinate(grid_.first_row),
+                last_y = grid_.y_axis.coordinate(grid_.last_row - 1);
     visits_.clear();
-    touched_.assign(task_.last_row - task_.first_row, {level_.width, 0});
+    touched_.assign(grid_.last_row - grid_.first_row, {grid_.level.width, 0});
     for (int64_t row = boxes_.begin; row < boxes_.end; ++row) {
-      Visit visit{load_box(params_.boxes, row), static_cast<int>(row - boxes_.begin), {}, {}};
+      Visit visit{load_box(params_.boxes, row), static_cast<int>(row - boxes_.begin), {}, {}, {}, {}};
       if (!(visit.box.y2 > first_y && visit.box.y1 < last_y)) continue;
-      if (!is_valid(visit.box) || !can_be_in_range(level_, visit.box)) continue;
-      if (!cells_inside(visit.box, level_.high, visit.rows, visit.columns)) continue;
+      if (!is_valid(visit.box) || !can_be_in_range(grid_.level, visit.box)) continue;
+      if (!cells_inside(visit.box, grid_.level.high, visit.rows, visit.columns)) continue;
+      find_hole(visit);
       visits_.push_back(visit);
       for (int cell_row = visit.rows.begin; cell_row < visit.rows.end; ++cell_row) {
-        Cells& touched = touched_[cell_row - task_.first_row];
+        Cells& touched = touched_[cell_row - grid_.first_row];
         touched = {std::min(touched.begin, visit.columns.begin), std::max(touched.end, visit.columns.end)};
       }
     }
   }
 
   void visit_boxes() {
-    board_.resize(row_start(task_.last_row));
-    for (int row = task_.first_row; row < task_.last_row; ++row) {
-      const Cells touched = touched_[row - task_.first_row];
+    board_.resize(grid_.num_points());
+    for (int row = grid_.first_row; row < grid_.last_row; ++row) {
+      const Cells touched = touched_[row - grid_.first_row];
       if (touched.begin < touched.end) {
-        board_.clear(row_start(row) + touched.begin, touched.end - touched.begin);
+        board_.clear(grid_.row_start(row) + touched.begin, touched.end - touched.begin);
       }
     }
-    xs_.resize(level_.width);
-    for (int column = 0; column < level_.width; ++column) xs_[column] = x_axis_.coordinate(column);
-    for (const Visit& visit : visits_) {
-      for (int row = visit.rows.begin; row < visit.rows.end; ++row) {
-        board_.offer_row(params_, level_, visit.box, visit.row, xs_.data(), y_axis_.coordinate(row),
-                         visit.columns, row_start(row));
-      }
-    }
+    xs_.resize(grid_.level.width);
+    for (int column = 0; column < grid_.level.width; ++column) xs_[column] = grid_.x_axis.coordinate(column);
+    board_.visit(params_.rule, grid_, visits_);
   }
 
   // The points of a row of cells that chose a box, as columns of numbers: taken in stages without a branch a
@@ -324,30 +370,28 @@ class AssignWorker {
   };
 
   void write_points() {
-    chosen_.resize(level_.width);
-    PositiveCounter counter(params_, task_.image);
-    for (int row = task_.first_row; row < task_.last_row; ++row) {
-      const Cells touched = touched_[row - task_.first_row];
+    chosen_.resize(grid_.level.width);
+    PositiveCounter counter(params_, image_);
+    for (int row = grid_.first_row; row < grid_.last_row; ++row) {
+      const Cells touched = touched_[row - grid_.first_row];
       if (touched.begin >= touched.end) continue;
-      const int64_t first_output = first_output_ + row_start(row);
+      const int64_t first_output = first_output_ + grid_.row_start(row);
       const int count = collect_chosen(row, touched);
       measure_chosen(count);
       const int positives = filter_chosen(row, count);
       if (params_.rule.has_ignore_band) ignore_band(row, touched, count);
-      for (int index = 0; index < positives; ++index) {
-        counter.add(write_positive(first_output, chosen_.positives[index]));
-      }
+      write_positives(first_output, positives, counter);
     }
   }
 
   int collect_chosen(int row, Cells touched) {
-    const int64_t start = row_start(row);
+    const int64_t start = grid_.row_start(row);
     int count = 0;
     for (int column = touched.begin; column < touched.end; ++column) {
       chosen_.columns[count] = column;
       count += board_.row(start + column) >= 0;
     }
-    const float y = y_axis_.coordinate(row);
+    const float y = grid_.y_axis.coordinate(row);
     for (int index = 0; index < count; ++index) {
       const int column = chosen_.columns[index], box_row = board_.row(start + column);
       const Distances d = distances(load_box(params_.boxes, boxes_.begin + box_row), xs_[column], y);
@@ -376,27 +420,40 @@ class AssignWorker {
 
   // Leaves the positive ones' indices in chosen_.positives and returns their number.
   int filter_chosen(int row, int count) {
-    const float y = y_axis_.coordinate(row);
-    int positives = 0;
-    for (int index = 0; index < count; ++index) {
-      chosen_.positives[positives] = index;
-      positives += is_positive(params_.rule, level_.stride, chosen_box(index), xs_[chosen_.columns[index]], y,
-                               chosen_.distances(index), chosen_quality(index));
+    int* PIOU_RESTRICT positives = chosen_.positives.data();
+    int num_positives = 0;
+    if (is_judged_by_quality()) {  // alone: neither the box nor the point need be loaded
+      const float* PIOU_RESTRICT qualities = chosen_qualities();
+      for (int index = 0; index < count; ++index) {
+        positives[num_positives] = index;
+        num_positives += is_positive(params_.rule, grid_.level.stride, {}, 0.0f, 0.0f, {}, qualities[index]);
+      }
+      return num_positives;
     }
-    return positives;
+    const float y = grid_.y_axis.coordinate(row);
+    for (int index = 0; index < count; ++index) {
+      positives[num_positives] = index;
+      num_positives += is_positive(params_.rule, grid_.level.stride, chosen_box(index),
+                                   xs_[chosen_.columns[index]], y, chosen_.distances(index), 0.0f);
+    }
+    return num_positives;
+  }
+
+  bool is_judged_by_quality() const {
+    return params_.rule.metric == Metric::kPseudoIou || params_.rule.metric == Metric::kCenterness;
   }
 
   // Ignores the points in the band; those among them that are positive are written over later.
   void ignore_band(int row, Cells touched, int count) const {
-    const int64_t start = row_start(row);
-    const float y = y_axis_.coordinate(row);
+    const int64_t start = grid_.row_start(row);
+    const float y = grid_.y_axis.coordinate(row);
     for (int column = touched.begin; column < touched.end; ++column) {
       if (board_.is_in_ignore_band(start + column)) write_ignored(first_output_ + start + column);
     }
     for (int index = 0; index < count; ++index) {
       const int column = chosen_.columns[index];
-      if (is_in_ignore_band(params_.rule, level_.stride, chosen_box(index), xs_[column], y,
-                            chosen_.distances(index), chosen_quality(index))) {
+      if (is_in_ignore_band(params_.rule, grid_.level.stride, chosen_box(index), xs_[column], y,
+                            chosen_.distances(index), chosen_qualities()[index])) {
         write_ignored(first_output_ + start + column);
       }
     }
@@ -404,28 +461,37 @@ class AssignWorker {
 
   Box chosen_box(int index) const { return load_box(params_.boxes, boxes_.begin + chosen_.rows[index]); }
 
-  float chosen_quality(int index) const {
-    return params_.rule.metric == Metric::kPseudoIou ? chosen_.pseudo_iou[index] : chosen_.centerness[index];
+  // What the metric is, where it is a quality.
+  const float* chosen_qualities() const {
+    return params_.rule.metric == Metric::kPseudoIou ? chosen_.pseudo_iou.data() : chosen_.centerness.data();
   }
 
-  // Returns the row of the box the point is matched to.
-  int64_t write_positive(int64_t first_output, int index) const {
-    const int64_t output = first_output + chosen_.columns[index];
-    const int64_t box_row = boxes_.begin + chosen_.rows[index];
-    Distances d = chosen_.distances(index);
-    if (params_.rule.normalize_by_stride) {
-      d = {d.l / level_.stride, d.t / level_.stride, d.r / level_.stride, d.b / level_.stride};
+  void write_positives(int64_t first_output, int count, PositiveCounter& counter) const {
+    // The rule is read once: the stores below could change it, for all the compiler knows.
+    const float divisor = params_.rule.normalize_by_stride ? grid_.level.stride : 1.0f;
+    int64_t* PIOU_RESTRICT matched = params_.matched + first_output;
+    int64_t* PIOU_RESTRICT matched_labels = params_.matched_labels + first_output;
+    float* PIOU_RESTRICT ltrb = params_.ltrb + 4 * first_output;
+    float* PIOU_RESTRICT pseudo_ious = params_.pseudo_iou + first_output;
+    float* PIOU_RESTRICT centernesses = params_.centerness + first_output;
+    const int64_t* labels = params_.labels;
+    const ChosenPoints& chosen = chosen_;
+    const int64_t first_row = boxes_.begin;
+    for (int position = 0; position < count; ++position) {
+      const int index = chosen.positives[position];
+      const int column = chosen.columns[index];
+      const int64_t box_row = first_row + chosen.rows[index];
+      matched[column] = box_row;
+      matched_labels[column] = labels[box_row];
+      const Distances d = chosen.distances(index);
+      ltrb[4 * column] = d.l / divisor;
+      ltrb[4 * column + 1] = d.t / divisor;
+      ltrb[4 * column + 2] = d.r / divisor;
+      ltrb[4 * column + 3] = d.b / divisor;
+      pseudo_ious[column] = chosen.pseudo_iou[index];
+      centernesses[column] = chosen.centerness[index];
+      counter.add(box_row);
     }
-    params_.matched[output] = box_row;
-    params_.matched_labels[output] = params_.labels[box_row];
-    float* ltrb = params_.ltrb + 4 * output;
-    ltrb[0] = d.l;
-    ltrb[1] = d.t;
-    ltrb[2] = d.r;
-    ltrb[3] = d.b;
-    params_.pseudo_iou[output] = chosen_.pseudo_iou[index];
-    params_.centerness[output] = chosen_.centerness[index];
-    return box_row;
   }
 
   void write_ignored(int64_t output) const {
@@ -434,7 +500,7 @@ class AssignWorker {
   }
 
   void ignore_regions() const {
-    const Rows regions = image_rows(params_.ignore_offsets, task_.image, params_.num_ignore_boxes);
+    const Rows regions = image_rows(params_.ignore_offsets, image_, params_.num_ignore_boxes);
     for (int64_t region_row = regions.begin; region_row < regions.end; ++region_row) {
       const Box region = load_box(params_.ignore_boxes, region_row);
       Cells rows, columns;
@@ -442,7 +508,7 @@ class AssignWorker {
         continue;
       for (int row = rows.begin; row < rows.end; ++row) {
         for (int column = columns.begin; column < columns.end; ++column) {
-          const int64_t output = first_output_ + row_start(row) + column;
+          const int64_t output = first_output_ + grid_.row_start(row) + column;
           if (params_.matched[output] == kBackground) write_ignored(output);
         }
       }
@@ -450,18 +516,17 @@ class AssignWorker {
   }
 
   void ignore_padding() const {
-    for (int row = task_.first_row; row < task_.last_row; ++row) {
-      for (int column = row < valid_rows_ ? valid_columns_ : 0; column < level_.width; ++column) {
-        write_ignored(first_output_ + row_start(row) + column);
+    for (int row = grid_.first_row; row < grid_.last_row; ++row) {
+      for (int column = row < valid_rows_ ? valid_columns_ : 0; column < grid_.level.width; ++column) {
+        write_ignored(first_output_ + grid_.row_start(row) + column);
       }
     }
   }
 
   const AssignParams& params_;
-  AssignTask task_{};
-  Level level_{};
+  int64_t image_ = 0;
+  Grid grid_{};
   Rows boxes_{};
-  Axis x_axis_, y_axis_;
   int valid_rows_ = 0, valid_columns_ = 0;
   int64_t first_output_ = 0;
   std::vector<Visit> visits_;

@@ -17,6 +17,14 @@ BUDGET = json.loads(Path(__file__).with_name("ptxas_budget.json").read_text())["
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/launch/*.cu"))
 
+# Of a multiprocessor: 32-bit registers, threads, bytes of shared memory (CUDA C++ Programming Guide).
+MULTIPROCESSORS = {
+    "sm_80": (65536, 2048, 164 * 1024),
+    "sm_90": (65536, 2048, 228 * 1024),
+    "sm_100": (65536, 2048, 228 * 1024),
+    "sm_120": (65536, 1536, 100 * 1024),
+}
+
 HOME = os.environ.get("CUDA_HOME")
 NVCC = shutil.which(str(Path(HOME, "bin", "nvcc"))) if HOME else shutil.which("nvcc")
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
@@ -47,6 +55,18 @@ def resources(report: str) -> dict[str, dict[str, int]]:
     return kernels
 
 
+def occupancy(used: dict[str, int], threads: int, architecture: str) -> float:
+    """The share of a multiprocessor's threads that blocks of a kernel can fill.
+
+    Registers are handed out to a warp in lots of 256, and a block takes 1 KiB of shared memory beside its own.
+    """
+    registers, most_threads, shared_bytes = MULTIPROCESSORS[architecture]
+    warps = threads // 32
+    by_registers = registers // (-(-used["registers"] * 32 // 256) * 256) // warps
+    by_shared_memory = shared_bytes // (used["shared_bytes"] + 1024)
+    return min(by_registers, by_shared_memory, most_threads // threads) * threads / most_threads
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("source", SOURCES)
 def test_resources_stay_within_the_budget(source: str, architecture: str, tmp_path: Path) -> None:
@@ -60,6 +80,8 @@ def test_resources_stay_within_the_budget(source: str, architecture: str, tmp_pa
         budget = {**BUDGET[name], "registers": BUDGET[name]["registers"][architecture]}
         over = {key: value for key, value in used.items() if value > budget[key]}
         assert not over, f"{symbol} is over the budget {budget}: {over}"
+        share = occupancy(used, budget["threads_per_block"], architecture)
+        assert share >= budget["occupancy"][architecture], f"{symbol}: occupancy {share:.3f} on {architecture}"
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from pseudo_iou_ops import AssignRule, PointAssigner, assign, presets
 
 pytestmark = pytest.mark.gpu
 
+BUDGET_FILE = Path(__file__).parents[1] / "compile" / "ptxas_budget.json"
+BUDGET = json.loads(BUDGET_FILE.read_text(encoding="utf-8"))["kernels"]["assign_kernel"]
 RULES = {"paper": presets.paper, "max_metric": AssignRule(resolve="max_metric", ignore_threshold=0.2)}
 
 
@@ -50,8 +54,8 @@ def test_a_call_is_one_kernel_and_at_most_one_memset(rule: AssignRule, offsets_d
     names = device_activities(lambda: assign(*sample.args(), valid_sizes=sizes, out=out))
     memsets = [name for name in names if "memset" in name.lower()]
     kernels = [name for name in names if name not in memsets]
-    assert len(memsets) <= 1, names
-    assert len(kernels) == 1, names
+    assert len(memsets) <= BUDGET["memsets_per_call"], names
+    assert len(kernels) == BUDGET["launches_per_call"], names
     assert "assign" in kernels[0]
 
 

@@ -18,7 +18,7 @@ struct Cpu {
       if (params.rule.judges_every_candidate()) {
         run_tasks<JudgeBoard>(params, next_task, tasks);
       } else {
-        run_tasks<AreaBoard>(params, next_task, tasks);
+        run_tasks<PaintedBoard>(params, next_task, tasks);
       }
     });
   }
