@@ -10,7 +10,7 @@ python := $(VENV)/bin/python
 sources := $(shell find csrc -type f) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format pytest oldest matrix wheel clean
+.PHONY: help setup demo test lint format pytest oldest matrix integrations wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -54,6 +54,10 @@ oldest: setup ## the sources with the oldest headers, the binary with an older t
 
 matrix: setup ## one wheel under every torch it is made for
 	for version in 2.11.0 2.12.1 2.13.0 2.14.1 newest; do scripts/check_wheel.sh $(python) $$version || exit 1; done
+
+integrations: setup ## the adapters of projects that are no dependency, with the projects themselves
+	$(python) -m pip install -q --no-deps -r tests/integrations/requirements.txt
+	$(python) -m pytest tests/integrations
 
 wheel: setup ## dist/: the wheel for this platform
 	$(python) -m pip wheel -q --no-build-isolation --no-deps -w dist .

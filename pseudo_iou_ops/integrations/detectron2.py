@@ -1,0 +1,70 @@
+"""detectron2's FCOS, trained through the op.
+
+Written for detectron2 at commit 012c898; run against a stand-in of its interface, because it is not on PyPI.
+
+    model = use_in_fcos(build_model(cfg), presets.authors_code)
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .. import presets
+from ..assign import assign
+from ..encodings import to_class_labels
+from ..packing import pack_boxes
+from ..rule import AssignRule
+from ._grid import feature_shapes
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def use_in_fcos(model: Model, rule: AssignRule = presets.detectron2_fcos) -> Model:
+    """Let detectron2's ``FCOS`` take its labels from the op: replaces ``label_anchors``.
+
+    Ignored points become background: its loss has no third state.
+
+    Args:
+        model: a ``detectron2.modeling.meta_arch.FCOS``; changed in place.
+        rule: the switches; where points lie in their cells is read from the model's anchor generator.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: the model is not built like detectron2's.
+    """
+    for name in ("anchor_generator", "num_classes", "label_anchors"):
+        if not hasattr(model, name):
+            raise TypeError(f"model: expected a detectron2 FCOS with {name!r}, got {type(model).__name__}")
+    if not isinstance(rule, AssignRule):
+        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+    settings: Any = model
+    settings.anchor_generator.register_forward_hook(_remember_levels)
+    settings.assign_rule = rule
+    settings.label_anchors = types.MethodType(_label_anchors, model)
+    return model
+
+
+def _remember_levels(generator: Any, inputs: tuple[Sequence[Tensor]], _: Any) -> None:
+    generator.level_shapes = feature_shapes(inputs[0])
+
+
+def _label_anchors(model: Any, anchors: Any, gt_instances: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
+    boxes, labels, offsets = pack_boxes(
+        [instances.gt_boxes.tensor for instances in gt_instances], [instances.gt_classes for instances in gt_instances]
+    )
+    generator = model.anchor_generator
+    assignment = assign(
+        boxes, labels, offsets, generator.level_shapes, generator.strides, model.assign_rule, offset=generator.offset
+    )
+    # One more row, for points without a box: an empty batch can be gathered from too.
+    padded = torch.cat((boxes.float(), boxes.new_zeros(1, 4, dtype=torch.float32)))
+    rows = torch.where(assignment.matched >= 0, assignment.matched, boxes.shape[0])
+    background = model.num_classes
+    return list(to_class_labels(assignment, background, ignore_label=background)), list(padded[rows])

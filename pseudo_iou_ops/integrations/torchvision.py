@@ -1,0 +1,117 @@
+"""torchvision's FCOS and RetinaNet, trained through the op. Tried with torchvision 0.29.1.
+
+    model = use_in_fcos(torchvision.models.detection.fcos_resnet50_fpn(), presets.authors_code)
+
+The model is changed in place: its ``compute_loss`` is replaced, and its images are padded to multiples of 128. In
+torchvision points lie at the corner of their cells, so a rule's own offset is not read.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from .. import presets
+from ..assign import Assignment, assign
+from ..encodings import to_torchvision
+from ..packing import pack_boxes
+from ..rule import AssignRule
+from ._grid import feature_shapes
+
+_CORNER = 0.0
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def use_in_fcos(model: Model, rule: AssignRule = presets.torchvision_fcos) -> Model:
+    """Let torchvision's ``FCOS`` take its positives from the op.
+
+    Ignored points become background: its loss has no third state.
+
+    Args:
+        model: a ``torchvision.models.detection.FCOS``; changed in place.
+        rule: the switches.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: the model is not built like torchvision's.
+    """
+    return _use_in(model, rule, _fcos_loss)
+
+
+def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> Model:
+    """Let torchvision's ``RetinaNet`` take its positives from the op.
+
+    Every anchor of a location learns what the location's point is assigned. Ignored points count neither way, as
+    the anchors "between thresholds" of its own matcher.
+
+    Args:
+        model: a ``torchvision.models.detection.RetinaNet``; changed in place.
+        rule: the switches.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: the model is not built like torchvision's.
+    """
+    return _use_in(model, rule, _retinanet_loss)
+
+
+def _use_in(model: Model, rule: AssignRule, compute_loss: Any) -> Model:
+    for name in ("anchor_generator", "transform", "head", "compute_loss"):
+        if not hasattr(model, name):
+            raise TypeError(f"model: expected a torchvision dense detector with {name!r}, got {type(model).__name__}")
+    if not isinstance(rule, AssignRule):
+        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+    settings: Any = model
+    # In torchvision a stride is image size // map size: right only where the coarsest stride divides the image.
+    settings.transform.size_divisible = max(settings.transform.size_divisible, 128)
+    settings.anchor_generator.register_forward_hook(_remember_levels)
+    settings.assign_rule = rule
+    settings.compute_loss = types.MethodType(compute_loss, model)  # a bound method follows a deepcopy of the model
+    return model
+
+
+def _remember_levels(generator: Any, inputs: tuple[Any, Sequence[Tensor]], _: Any) -> None:
+    images, features = inputs
+    height, width = images.tensors.shape[-2:]
+    generator.level_shapes = feature_shapes(features)
+    generator.level_strides = []
+    for rows, columns in generator.level_shapes:
+        if height // rows != width // columns:
+            raise ValueError(
+                "images: expected padding to a multiple of the coarsest stride, got "
+                f"{height} x {width} for {rows} x {columns} cells; raise model.transform.size_divisible"
+            )
+        generator.level_strides.append(height // rows)
+
+
+def _fcos_loss(
+    model: Any, targets: list[dict[str, Tensor]], head_outputs: dict[str, Tensor], anchors: list[Tensor], *_: Any
+) -> Any:
+    matched = _matched(model, targets)
+    return model.head.compute_loss(targets, head_outputs, anchors, list(matched))
+
+
+def _retinanet_loss(
+    model: Any, targets: list[dict[str, Tensor]], head_outputs: dict[str, Tensor], anchors: list[Tensor]
+) -> Any:
+    matched = _matched(model, targets)
+    (per_location,) = set(model.anchor_generator.num_anchors_per_location())
+    return model.head.compute_loss(targets, head_outputs, anchors, list(matched.repeat_interleave(per_location, dim=1)))
+
+
+def _matched(model: Any, targets: list[dict[str, Tensor]]) -> Tensor:
+    """(B, P) int64, torchvision's ``matched_idxs``."""
+    boxes, labels, offsets = pack_boxes([t["boxes"] for t in targets], [t["labels"] for t in targets])
+    generator = model.anchor_generator
+    assignment: Assignment = assign(
+        boxes, labels, offsets, generator.level_shapes, generator.level_strides, model.assign_rule, offset=_CORNER
+    )
+    return to_torchvision(assignment, offsets)

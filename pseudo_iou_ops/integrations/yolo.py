@@ -1,0 +1,70 @@
+"""The assigner's slot of the YOLO family. Tried with the interface of ultralytics 8.4, which is not imported or copied.
+
+loss.assigner = YoloAssigner(num_classes=80, strides=(8, 16, 32))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .. import presets
+from ..assign import assign
+from ..encodings import YoloTargets, to_yolo
+from ..packing import pack_padded
+from ..rule import AssignRule
+from ._grid import grid_shapes
+
+
+class YoloAssigner(nn.Module):
+    """A static assigner in the place of a task-aligned one: predictions are taken and not read.
+
+    Args:
+        num_classes: C.
+        strides: L strides in pixels.
+        rule: the switches.
+        soft: score a match by its Pseudo-IoU instead of 1.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        strides: Sequence[float] = (8, 16, 32),
+        rule: AssignRule = presets.paper,
+        soft: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.strides = tuple(strides)
+        self.rule = rule
+        self.soft = soft
+
+    def forward(
+        self,
+        pd_scores: Tensor,
+        pd_bboxes: Tensor,
+        anc_points: Tensor,
+        gt_labels: Tensor,
+        gt_bboxes: Tensor,
+        mask_gt: Tensor,
+        **_: object,
+    ) -> YoloTargets:
+        """The tuple ``target_labels, target_bboxes, target_scores, fg_mask, target_gt_idx``.
+
+        The points carry no shapes, so they are read on the host, which waits for the device.
+
+        Args:
+            pd_scores: (B, P, C), not read.
+            pd_bboxes: (B, P, 4), not read.
+            anc_points: (P, 2) floating, x y in pixels, of regular grids with points in the middle of their cells.
+            gt_labels: (B, G, 1), classes; any dtype.
+            gt_bboxes: (B, G, 4) floating, x1 y1 x2 y2 in pixels.
+            mask_gt: (B, G, 1), nonzero for a real box.
+
+        Raises:
+            ValueError: the points are not one regular grid per stride.
+        """
+        boxes, labels, offsets = pack_padded(gt_bboxes, gt_labels.long(), mask_gt)
+        assignment = assign(boxes, labels, offsets, grid_shapes(anc_points, self.strides), self.strides, self.rule)
+        return to_yolo(assignment, boxes, offsets, self.num_classes, assignment.pseudo_iou if self.soft else None)
