@@ -112,12 +112,16 @@ if TOOLKIT is not None:
 from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension  # noqa: E402
 
 
+def sources(pattern: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+
+
 def extensions(toolkit: Path | None) -> list:
-    headers = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*.*h"))
+    headers = sources("csrc/**/*.*h")
     result = [
         CppExtension(
             "pseudo_iou_ops._C",
-            ["csrc/library.cpp", "csrc/ops/cpu/assign_cpu.cpp"],
+            ["csrc/library.cpp", *sources("csrc/ops/cpu/*.cpp")],
             define_macros=[target_macro()],
             extra_compile_args={"cxx": host_flags()},
             depends=headers,
@@ -129,7 +133,7 @@ def extensions(toolkit: Path | None) -> list:
         result.append(
             CUDAExtension(
                 "pseudo_iou_ops._C_cuda",
-                ["csrc/library_cuda.cpp", "csrc/ops/cuda/assign_cuda.cpp", "csrc/launch/assign.cu"],
+                ["csrc/library_cuda.cpp", *sources("csrc/ops/cuda/*.cpp"), *sources("csrc/launch/*.cu")],
                 define_macros=[
                     target_macro(),
                     ("USE_CUDA", None),

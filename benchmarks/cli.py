@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import environment, plot, runner, step, table
+from . import environment, losses, plot, runner, step, table
 from .peers import BASELINE, Contestant, contestants
 from .workloads import SWEPT_BOXES, WORKLOADS, swept_workload
 
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     plot_parser.add_argument("image", type=Path)
     plot_parser.set_defaults(run=_plot)
     step.add_parser(commands)
+    losses.add_parser(commands)
     return parser
 
 

@@ -68,7 +68,7 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
     rows.append([f"{BASELINE} over the floor", *(_over_floor(result) for result in results)])
     rows.append([f"best exact peer over {BASELINE}", *(_over_best_peer(result) for result in results)])
     left_out = [_left_out_everywhere(results, name) for name in _names(results) if name not in timed]
-    return "\n\n".join([_markdown(["median of a call", *columns], rows), *left_out])
+    return "\n\n".join([markdown(["median of a call", *columns], rows), *left_out])
 
 
 def _names(results: Sequence[dict[str, Any]]) -> list[str]:
@@ -132,7 +132,7 @@ def _details(result: dict[str, Any]) -> str:
         header += ["kernels", "memsets", "copies", "in a graph"]
     rows = [_detail_row(entry, result["output_bytes"], has_cuda) for entry in timed]
     left_out = [[e["name"], f"left out: {e['left_out']}"] for e in result["contestants"] if e["left_out"]]
-    return f"{facts}\n\n{_markdown(header, rows + left_out)}"
+    return f"{facts}\n\n{markdown(header, rows + left_out)}"
 
 
 def _detail_row(entry: dict[str, Any], output_bytes: int, has_cuda: bool) -> list[str]:
@@ -157,7 +157,7 @@ def _plain(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     full = [list(header), *([*row, *[""] * (len(header) - len(row))] for row in rows)]
     widths = [max(len(row[column]) for row in full) for column in range(len(header))]
     lines = [

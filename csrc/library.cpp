@@ -32,6 +32,32 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
       "Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, Tensor(d!) pseudo_iou, "
       "Tensor(e!) centerness, Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()");
 
+  // The classification losses of a batch; see pseudo_iou_ops.sigmoid_focal_loss, quality_focal_loss and
+  // centerness_loss. A logit's loss is weight * |target - sigmoid|^exponent * binary cross entropy.
+  //   logits: one a level, (B, C, H, W) or (B, P, C), dense, classes or points last in memory
+  //   labels (B, P): -1 and C or more are background, below -1 is ignored; targets (B, P) float32: at the
+  //   matched class, 1 if None; normalizer: one float32, 1 if None
+  //   gradients: of the loss, one per level in its layout; none unless with_gradients
+  m.def(
+      "class_loss(Tensor[] logits, Tensor labels, Tensor? targets, Tensor? normalizer, "
+      "float negative_weight, float matched_weight, float exponent, bool class_agnostic, "
+      "bool with_gradients) -> (Tensor loss, Tensor[] gradients)");
+  // The IoU losses of boxes given as distances from their points; see pseudo_iou_ops.ltrb_iou_loss.
+  //   predictions: one a level, (B, 4, H, W) or (B, P, 4), as the logits above; targets (B, P, 4) float32
+  //   labels (B, P): below 0 a point does not count; weights (B, P) float32: 0 likewise
+  //   kind: a position in KINDS of pseudo_iou_ops/ltrb_iou.py
+  m.def(
+      "ltrb_loss(Tensor[] predictions, Tensor targets, Tensor? labels, Tensor? weights, "
+      "Tensor? normalizer, int kind, bool with_gradients) -> (Tensor loss, Tensor[] gradients)");
+  // The best candidates of each level; see pseudo_iou_ops.decode_topk. CPU alone.
+  //   logits, ltrb (float32), centerness (or none): one a level, as the logits above; points (P, 2) float32
+  //   boxes (B, L * k, 4), scores and labels (B, L * k), padded with 0, 0 and -1; counts (B, L)
+  m.def(
+      "decode_topk(Tensor[] logits, Tensor[] ltrb, Tensor[] centerness, Tensor points, "
+      "float score_threshold, int k) -> (Tensor boxes, Tensor scores, Tensor labels, Tensor counts)");
+  // Dense tensors times one number on their device, in place.
+  m.def("scale_(Tensor(a!)[] tensors, Tensor factor) -> ()");
+
   // Of the build, for pseudo_iou_ops.env. The last two are answered by _C_cuda.
   m.def("torch_target_version() -> int");
   m.def("cuda_version() -> int");

@@ -6,7 +6,10 @@ from . import _registrations as _registrations
 from . import presets, reference
 from .assign import Assignment, assign
 from .assigner import PointAssigner
+from .class_losses import centerness_loss, quality_focal_loss, sigmoid_focal_loss
+from .decoding import TopK, decode_topk
 from .encodings import YoloTargets, to_class_labels, to_mmdetection, to_torchvision, to_yolo
+from .ltrb_iou import ltrb_iou_loss
 from .metrics import centerness, pseudo_iou, scaled_box
 from .packing import pack_boxes, pack_padded
 from .points import level_points
@@ -16,16 +19,22 @@ __all__ = [
     "AssignRule",
     "Assignment",
     "PointAssigner",
+    "TopK",
     "YoloTargets",
     "assign",
     "centerness",
+    "centerness_loss",
+    "decode_topk",
     "level_points",
+    "ltrb_iou_loss",
     "pack_boxes",
     "pack_padded",
     "presets",
     "pseudo_iou",
+    "quality_focal_loss",
     "reference",
     "scaled_box",
+    "sigmoid_focal_loss",
     "to_class_labels",
     "to_mmdetection",
     "to_torchvision",

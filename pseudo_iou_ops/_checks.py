@@ -8,8 +8,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-_FLOATING_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-_SIZE_DTYPES = (*_FLOATING_DTYPES, torch.int64, torch.int32, torch.int16, torch.uint8)
+FLOATING_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+SIZE_DTYPES = (*FLOATING_DTYPES, torch.int64, torch.int32, torch.int16, torch.uint8)
 _INTEGERS = (int, torch.SymInt)
 _NUMBERS = (float, int)
 
@@ -33,7 +33,7 @@ def check_boxes(name: str, boxes: Tensor) -> None:
     check_tensor(name, boxes)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name}: expected shape (M, 4), got {tuple(boxes.shape)}")
-    if boxes.dtype not in _FLOATING_DTYPES:
+    if boxes.dtype not in FLOATING_DTYPES:
         raise TypeError(f"{name}: expected a floating dtype, got {boxes.dtype}")
 
 
@@ -90,6 +90,15 @@ def check_positive_number(name: str, value: object) -> None:
         raise ValueError(f"{name}: expected finite numbers above 0 that float32 can hold, got {value}")
 
 
+def check_number(
+    name: str, value: object, at_least: float = -LARGEST_FLOAT32, at_most: float = LARGEST_FLOAT32
+) -> None:
+    if not isinstance(value, _NUMBERS):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not at_least <= value <= at_most:
+        raise ValueError(f"{name}: expected a number in [{at_least:g}, {at_most:g}], got {value}")
+
+
 def check_offset(offset: object) -> None:
     if not isinstance(offset, _NUMBERS):
         raise TypeError(f"offset: expected a number, got {offset!r}")
@@ -101,7 +110,7 @@ def check_valid_sizes(valid_sizes: Tensor, batch: int, boxes: Tensor) -> None:
     check_tensor("valid_sizes", valid_sizes)
     if valid_sizes.ndim != 2 or valid_sizes.shape[0] != batch or valid_sizes.shape[1] != 2:
         raise ValueError(f"valid_sizes: expected shape ({batch}, 2), h w, got {tuple(valid_sizes.shape)}")
-    if valid_sizes.dtype not in _SIZE_DTYPES:
+    if valid_sizes.dtype not in SIZE_DTYPES:
         raise TypeError(f"valid_sizes: expected a floating or integer dtype, got {valid_sizes.dtype}")
     if valid_sizes.device != boxes.device:
         raise ValueError(f"valid_sizes: expected device {boxes.device}, got {valid_sizes.device}")

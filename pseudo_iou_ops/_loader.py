@@ -41,9 +41,9 @@ def _load_cuda() -> str | None:
 CUDA_UNAVAILABLE_REASON: Final = _load_cuda()
 
 
-def require_kernels(device: torch.device) -> None:
+def require_kernels(device: torch.device, argument: str = "boxes") -> None:
     """Raises RuntimeError, with the cause and the fix, for a device this install has no kernels for."""
     if device.type == "cuda" and CUDA_UNAVAILABLE_REASON is not None:
-        raise RuntimeError(f"boxes: expected a device with kernels, got {device}: {CUDA_UNAVAILABLE_REASON}.")
+        raise RuntimeError(f"{argument}: expected a device with kernels, got {device}: {CUDA_UNAVAILABLE_REASON}.")
     if device.type not in ("cpu", "cuda", "meta"):
-        raise RuntimeError(f"boxes: expected device cpu or cuda, got {device}.")
+        raise RuntimeError(f"{argument}: expected device cpu or cuda, got {device}.")

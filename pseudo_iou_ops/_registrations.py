@@ -29,3 +29,41 @@ def _assign(
 @torch.library.register_fake("pseudo_iou_ops::assign.out")
 def _assign_out(*_: object) -> None:
     """Writes into its last seven arguments and returns nothing."""
+
+
+@torch.library.register_fake("pseudo_iou_ops::class_loss")
+def _class_loss(logits: Sequence[Tensor], *arguments: object) -> tuple[Tensor, list[Tensor]]:
+    return _loss_and_gradients(logits, with_gradients=bool(arguments[-1]))
+
+
+@torch.library.register_fake("pseudo_iou_ops::ltrb_loss")
+def _ltrb_loss(predictions: Sequence[Tensor], *arguments: object) -> tuple[Tensor, list[Tensor]]:
+    return _loss_and_gradients(predictions, with_gradients=bool(arguments[-1]))
+
+
+@torch.library.register_fake("pseudo_iou_ops::decode_topk")
+def _decode_topk(
+    logits: Sequence[Tensor],
+    ltrb: Sequence[Tensor],
+    centerness: Sequence[Tensor],
+    points: Tensor,
+    score_threshold: float,
+    k: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    images, levels = logits[0].shape[0], len(logits)
+    return (
+        points.new_empty(images, levels * k, 4),
+        points.new_empty(images, levels * k),
+        points.new_empty(images, levels * k, dtype=torch.int64),
+        points.new_empty(images, levels, dtype=torch.int64),
+    )
+
+
+@torch.library.register_fake("pseudo_iou_ops::scale_")
+def _scale(tensors: Sequence[Tensor], factor: Tensor) -> None:
+    """Writes into its first argument and returns nothing."""
+
+
+def _loss_and_gradients(inputs: Sequence[Tensor], with_gradients: bool) -> tuple[Tensor, list[Tensor]]:
+    loss = inputs[0].new_empty((), dtype=torch.float64 if inputs[0].dtype == torch.float64 else torch.float32)
+    return loss, [t.new_empty_strided(t.shape, t.stride()) for t in inputs] if with_gradients else []

@@ -6,15 +6,10 @@ cd "$(dirname "$0")/.."
 root=$PWD python=$1 version=$2
 venv=.venv-torch-$version
 
-fingerprint=$(cat csrc/*.* csrc/*/*.* csrc/*/*/*.* setup.py pyproject.toml pseudo_iou_ops/*.py | sha256sum | cut -c1-16)
+fingerprint=$(cat csrc/*.* csrc/*/*.* csrc/*/*/*.* setup.py pyproject.toml pseudo_iou_ops/*.py pseudo_iou_ops/*/*.py | sha256sum | cut -c1-16)
 dist=.cache/wheel-$fingerprint
 if [ ! -e "$dist/complete" ]; then
-    source=$(mktemp -d)
-    trap 'rm -rf "$source"' EXIT
-    cp -r csrc setup.py pyproject.toml README.md LICENSE "$source"
-    mkdir "$source/pseudo_iou_ops"
-    cp pseudo_iou_ops/*.py pseudo_iou_ops/py.typed "$source/pseudo_iou_ops"
-    "$python" -m pip wheel -q --no-build-isolation --no-deps -w "$dist" "$source"
+    "$python" -m build --no-isolation --outdir "$dist" . >/dev/null
     touch "$dist/complete"
 fi
 

@@ -31,8 +31,8 @@ inline void check_size(const char* name, const Tensor& tensor, int64_t dim, int6
                   tensor.size(dim));
 }
 
-inline void check_device(const char* name, const Tensor& tensor, const Tensor& boxes) {
-  STD_TORCH_CHECK(tensor.device() == boxes.device(), name, ": expected the device of the boxes");
+inline void check_device(const char* name, const Tensor& tensor, const Tensor& input) {
+  STD_TORCH_CHECK(tensor.device() == input.device(), name, ": expected the device of the first input");
 }
 
 inline void check_offsets(const char* name, const Tensor& offsets, int64_t num_images, const Tensor& boxes) {

@@ -223,6 +223,7 @@ inline unsigned __ballot_sync(unsigned mask, bool vote) {
   return cuda_shim::machine()->ballot(vote);
 }
 
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 inline unsigned long long atomicAdd(unsigned long long* address, unsigned long long value) {
@@ -236,3 +237,9 @@ struct float4 {
 };
 
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+struct uint4 {
+  unsigned x, y, z, w;
+};
+
+inline void __stwb(uint4* target, uint4 value) { *target = value; }

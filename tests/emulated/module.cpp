@@ -1,33 +1,15 @@
 // The CUDA kernels on the CPU, over numpy arrays; see cuda_shim.h. Built by build.py, for tests alone.
-#include "cuda_shim.h"
-
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
+#include "arrays.h"
 
 #include "../../csrc/core/settings.h"
 #include "../../csrc/kernels/assign.cuh"
 #include "faulty_kernels.h"
+#include "losses.h"
 
-namespace py = pybind11;
+using namespace arrays;
 using namespace pseudo_iou_ops;
 
 namespace {
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
-template <class T>
-T* data(const py::object& array) {
-  return array.is_none() ? nullptr : static_cast<T*>(py::cast<Array<T>>(array).request().ptr);
-}
-
-cuda_shim::Schedule schedule_named(const std::string& name) {
-  if (name == "forward") return cuda_shim::Schedule::kForward;
-  if (name == "reverse") return cuda_shim::Schedule::kReverse;
-  if (name == "shuffled") return cuda_shim::Schedule::kShuffled;
-  throw std::invalid_argument("schedule: expected forward, reverse or shuffled, got " + name);
-}
 
 // How to run: in which order, and with how many points a thread (0: as launch/assign.cu would).
 struct Run {
@@ -109,6 +91,9 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
 
 PYBIND11_MODULE(_emulated, m) {
   m.def("assign", &assign);
+  m.def("class_loss", &losses::class_loss);
+  m.def("ltrb_loss", &losses::ltrb_loss);
+  m.def("scale", &losses::scale);
   m.def("run_faulty_kernel", [](const std::string& name, const std::string& schedule, unsigned seed) {
     return faulty::run(name, schedule_named(schedule), seed);
   });

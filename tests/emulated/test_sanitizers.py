@@ -1,4 +1,4 @@
-"""The kernel under UBSan and ASan: no undefined arithmetic, nothing read or written outside its arrays."""
+"""The kernels under UBSan and ASan: no undefined arithmetic, nothing read or written outside its arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from emulated import build, emulated_call
+from emulated import build, emulated_call, loss_call
+from loss_samples import DTYPES, LAYOUTS, box_sample, class_sample
 from samples import sample_inputs
 
 SCRIPT = Path(__file__).with_name("run_sanitized.py")
@@ -30,11 +31,27 @@ def run(sanitizer: str, cases: Path, preload: str = "") -> subprocess.CompletedP
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+def loss_cases() -> dict[str, dict[str, object]]:
+    """Vectors of every dtype, filled and not, and several tiles."""
+    cases: dict[str, dict[str, object]] = {}
+    for layout in LAYOUTS:
+        for dtype in DTYPES:
+            for classes, shapes in ((5, ((7, 9), (1, 1))), (8, ((40, 33),))):
+                sample = class_sample(layout, dtype, classes=classes, shapes=shapes)
+                cases[f"class_loss-{sample}"] = loss_call.class_loss(
+                    sample, (0.75, 0.25, 2.0, False), gradients=loss_call.unwritten(sample.levels)
+                )
+            boxes = box_sample(layout, dtype)
+            cases[f"ltrb_loss-{boxes}"] = loss_call.ltrb_loss(boxes, 1, gradients=loss_call.unwritten(boxes.levels))
+    return cases
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = [sample for sample in sample_inputs() if sample.num_pairs < 20_000]
     path = tmp_path_factory.mktemp("sanitized") / "cases.pickle"
-    path.write_bytes(pickle.dumps({sample.name: emulated_call.arguments(sample) for sample in small}))
+    assign_cases = {sample.name: emulated_call.arguments(sample) for sample in small}
+    path.write_bytes(pickle.dumps(assign_cases | loss_cases()))
     return path
 
 
@@ -43,6 +60,16 @@ def test_clean(sanitizer: str, library: str, cases: Path) -> None:
     done = run(sanitizer, cases, sanitizer_library(library))
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count(" ok") == len(pickle.loads(cases.read_bytes()))
+
+
+def test_address_sanitizer_notices_an_overrun_of_a_loss(tmp_path: Path) -> None:
+    case = loss_call.class_loss(class_sample("planes", classes=8), (0.75, 0.25, 2.0, False))
+    levels, channels, *rest = case["positional"]
+    path = tmp_path / "broken.pickle"
+    path.write_bytes(pickle.dumps({"broken": case | {"positional": (levels, channels + 1, *rest)}}))
+    done = run("address", path, sanitizer_library("libasan.so"))
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
 
 
 def test_address_sanitizer_notices_an_overrun(tmp_path: Path) -> None:

@@ -1,26 +1,15 @@
-#include <torch/csrc/stable/accelerator.h>
-
 #include <cstdint>
 #include <utility>
 
 #include "../../launch/assign.h"
 #include "../assign.h"
+#include "launching.h"
 
 namespace pseudo_iou_ops {
 namespace {
 
-void check_cuda(cudaError_t error) {
-  STD_TORCH_CHECK(error == cudaSuccess, "assign: CUDA error: ", cudaGetErrorString(error));
-}
-
-cudaStream_t current_stream(const Tensor& tensor) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
-
 void clear_async(int64_t* counters, int64_t count, cudaStream_t stream) {
-  if (count > 0) check_cuda(cudaMemsetAsync(counters, 0, count * sizeof(int64_t), stream));
+  if (count > 0) check_cuda("assign", cudaMemsetAsync(counters, 0, count * sizeof(int64_t), stream));
 }
 
 // Hides a pointer to host memory from the kernel and returns it.
@@ -51,7 +40,7 @@ struct Cuda {
     STD_TORCH_CHECK(
         (host_offsets == nullptr && host_ignore_offsets == nullptr) || params.num_images <= kMaxImagesByValue,
         "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
-    check_cuda(launch_assign(params, host_offsets, host_ignore_offsets, stream));
+    check_cuda("assign", launch_assign(params, host_offsets, host_ignore_offsets, stream));
   }
 };
 

@@ -1,0 +1,40 @@
+// The losses of one logit. All are |target - sigmoid|^exponent times the binary cross entropy:
+//   focal loss (Lin et al. 2017, equation 5):          targets 0 and 1
+//   quality focal loss (Li et al. 2020, equation 3):    a soft target at the matched class, 0 elsewhere
+//   binary cross entropy:                               exponent 0
+#pragma once
+
+#include "elementary.h"
+
+namespace pseudo_iou_ops {
+
+template <class Real>
+struct LossTerm {
+  Real loss, gradient;
+};
+
+// Of a logit whose target is 0, which is nearly every one; free of branches. kIsSquare: the exponent is 2.
+template <bool kIsSquare, class Real>
+PIOU_HOST_DEVICE LossTerm<Real> negative_term(Real x, Real exponent) {
+  const Sigmoid<Real> p = sigmoid(x);
+  const Real softplus = (x > 0 ? x : 0) + p.log_part;  // -log(1 - p)
+  const Real log_p = (x < 0 ? x : 0) - p.log_part;
+  const Real power = kIsSquare ? p.value * p.value : exp_nonpositive(exponent * log_p);
+  return {power * softplus, power * (exponent * p.complement * softplus + p.value)};
+}
+
+// Of a logit with any target in [0, 1].
+template <class Real>
+PIOU_HOST_DEVICE LossTerm<Real> matched_term(Real x, Real target, Real exponent) {
+  const Sigmoid<Real> p = sigmoid(x);
+  const Real cross_entropy = (x > 0 ? x : 0) - x * target + p.log_part;
+  // target - p; where p is near 1 by way of its complement, which keeps the digits.
+  const Real error = x < 0 ? target - p.value : (target - 1) + p.complement;
+  if (error == 0) return {exponent == 0 ? cross_entropy : Real(0), Real(0)};
+  const Real distance = error < 0 ? -error : error;
+  const Real power = exponent == 0 ? Real(1) : exp_nonpositive(exponent * std::log(distance));
+  return {power * cross_entropy,
+          -power * (exponent * (p.value * (p.complement / error)) * cross_entropy + error)};
+}
+
+}  // namespace pseudo_iou_ops

@@ -1,0 +1,10 @@
+// A function compiled for several instruction sets; the loader takes the best the CPU has. The sources say
+// the order of operations and contraction is off, so all versions compute the same bits.
+#pragma once
+
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && \
+    !defined(__clang__)
+#define PIOU_MULTIVERSION __attribute__((target_clones("default", "avx2", "avx512f"), noinline))
+#else
+#define PIOU_MULTIVERSION
+#endif

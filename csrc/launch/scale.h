@@ -1,0 +1,13 @@
+// Starts the kernel that scales gradients.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "../core/scale_params.h"
+
+namespace pseudo_iou_ops {
+
+template <class T>
+cudaError_t launch_scale(const ScaleParams& params, cudaStream_t stream);
+
+}  // namespace pseudo_iou_ops

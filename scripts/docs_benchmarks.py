@@ -1,0 +1,45 @@
+"""Writes docs/benchmarks.md from the runs stored in benchmarks/results: ``python scripts/docs_benchmarks.py``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.table import render  # noqa: E402
+
+INTRODUCTION = """\
+# Benchmarks
+
+This page is made by `python scripts/docs_benchmarks.py` from the files in `benchmarks/results`; nothing is typed by
+hand. Each section is one run on one machine, with the command that repeats it.
+
+What is timed is one call for a batch that is on the device already. Before a contestant is timed its targets are
+compared with the op's; "differs in" counts the points where they are not equal, and is empty where they are.
+Contestants take turns in one process, and a ratio is the median of the ratios within a round to `out=`, which writes
+into an earlier result. "Style" is the algorithm of that project's released code, written anew. The floor is seven
+`fill_` calls of torch on outputs of the same size. "Left out" says why.
+
+| column | meaning |
+|---|---|
+| median, 20%, 80% | of the calls' times |
+| peak MB, peak / outputs | memory allocated during a call, and its ratio to the outputs' own |
+| ops, syncs | torch operators of a call, and how many of them wait for a value of the device |
+"""
+
+
+def make_page() -> str:
+    files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    runs = {file.stem: json.loads(file.read_text()) for file in files}
+    sections = [f"## {name}\n\n{render(run)}" for name, run in runs.items()]
+    if all(run["environment"]["driver"] is None for run in runs.values()):
+        sections.append("## On a GPU\n\nNot run.\n")
+    return "\n".join([INTRODUCTION, *sections])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(make_page())

@@ -1,0 +1,24 @@
+"""Lets the API pages follow the references in docstrings: :class:`Name` becomes a link."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+ROLE = re.compile(r":(?:class|func|mod):`([\w.]+)`")
+# Where a function has the name of its module, the name alone is the module to griffe.
+TARGETS = {"pseudo_iou_ops.assign": "pseudo_iou_ops.assign.assign"}
+
+
+def as_link(role: re.Match[str]) -> str:
+    return f"[`{role[1]}`][{TARGETS.get(role[1], role[1])}]"
+
+
+class References(griffe.Extension):
+    """Runs on every object that has a docstring."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        if obj.docstring:
+            obj.docstring.value = ROLE.sub(as_link, obj.docstring.value)

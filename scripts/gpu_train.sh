@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Trains the assignment sweep on the COCO subset on a GPU, in parts: each call works up to a time limit, saves what it
+# is at, and the next call with the same folder goes on. Ends with a table, results.csv and a plot in the folder.
+#     scripts/gpu_train.sh [--data FOLDER] [--out FOLDER] [--sweep FILE] [--seconds N] [OPTION of detector sweep ...]
+# --data is what holds coco2017_subset_512/ and weights/ (default: $DATA, or ../shared/data). --seconds defaults to 570.
+# PYTHON chooses the interpreter (default python3), which must have the extra "detector" and a torch with CUDA.
+# Exit status: 0 all runs done, 143 stopped at the limit and to be called again, 3 no GPU, others as of the sweep.
+set -euo pipefail
+
+data=${DATA:-}
+out=runs/coco_subset
+sweep=
+seconds=570
+options=()
+while (($#)); do
+    case $1 in
+    --data) data=$2; shift 2 ;;
+    --out) out=$2; shift 2 ;;
+    --sweep) sweep=$2; shift 2 ;;
+    --seconds) seconds=$2; shift 2 ;;
+    *) options+=("$1"); shift ;;
+    esac
+done
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3}
+data=${data:-$root/../shared/data}
+sweep=${sweep:-$root/detector/configs/sweeps/coco_subset.yaml}
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+
+if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    echo "gpu_train: no GPU that torch of $python can use; nothing was run" >&2
+    exit 3
+fi
+exec "$python" -m detector sweep --file "$sweep" --out "$out" --time-limit "$seconds" \
+    --data.root "$data/coco2017_subset_512" \
+    --model.weights "$data/weights/resnet50_imagenet_caffe_fp16.safetensors" \
+    --train.device cuda --train.amp bf16 ${options[@]+"${options[@]}"}
