@@ -10,7 +10,7 @@ python := $(VENV)/bin/python
 sources := $(shell find csrc -type f) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format pytest oldest matrix integrations wheel clean
+.PHONY: help setup tools demo test lint format pytest oldest docs matrix integrations wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -21,7 +21,12 @@ $(VENV)/.packages: pyproject.toml constraints.txt
 	test -x $(python) || $(PYTHON) -m venv $(VENV)
 	$(python) -m pip install -q --upgrade pip
 	$(python) -m pip install -q -c constraints.txt torch torchvision
-	$(python) scripts/install_extras.py detector dev
+	$(python) scripts/install_extras.py build detector
+	touch $@
+
+# What only checks and documentation need: the demo does not wait for it.
+$(VENV)/.tools: $(VENV)/.packages
+	$(python) scripts/install_extras.py dev docs export
 	touch $@
 
 $(VENV)/.built: $(VENV)/.packages $(sources)
@@ -32,35 +37,40 @@ $(VENV)/.built: $(VENV)/.packages $(sources)
 demo: setup ## train the small detector on drawn scenes, evaluate it, draw pictures
 	$(python) -m detector demo --out $(RUNS)/demo
 
-test: setup lint pytest oldest ## every check that CI runs
+tools: setup $(VENV)/.tools
 
-lint: setup ## ruff, clang-format, mypy
+test: tools lint pytest docs oldest ## every check that CI runs
+
+lint: tools ## ruff, clang-format, mypy
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | grep -v '/\.build/' | xargs $(VENV)/bin/clang-format --dry-run -Werror
 
-format: setup ## put the sources into the form lint asks for
+format: tools ## put the sources into the form lint asks for
 	$(python) -m ruff check --fix .
 	$(python) -m ruff format .
 	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | grep -v '/\.build/' | xargs $(VENV)/bin/clang-format -i
 
-pytest: setup
+pytest: tools
 	HYPOTHESIS_PROFILE=ci $(python) -m pytest
 
-oldest: setup ## the sources with the oldest headers, the binary with an older torch
+oldest: tools ## the sources with the oldest headers, the binary with an older torch
 	scripts/check_oldest_headers.sh $(python) 2.11.0
 	scripts/check_wheel.sh $(python) 2.13.0
 
-matrix: setup ## one wheel under every torch it is made for
+docs: tools ## site/: the documentation, built without a network and without a warning
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --quiet --strict
+
+matrix: tools ## one wheel under every torch it is made for
 	for version in 2.11.0 2.12.1 2.13.0 2.14.1 newest; do scripts/check_wheel.sh $(python) $$version || exit 1; done
 
-integrations: setup ## the adapters of projects that are no dependency, with the projects themselves
+integrations: tools ## the adapters of projects that are no dependency, with the projects themselves
 	$(python) -m pip install -q --no-deps -r tests/integrations/requirements.txt
-	$(python) -m pytest tests/integrations
+	$(python) -m pytest tests/integrations tests/packaging/test_docs.py
 
-wheel: setup ## dist/: the wheel for this platform
-	$(python) -m pip wheel -q --no-build-isolation --no-deps -w dist .
+wheel: tools ## dist/: the sdist, and from it audited wheels: CPU kernels alone, and with CUDA kernels where nvcc is
+	scripts/build_wheels.sh $(python) dist
 
 clean: ## remove what was built, not the virtual environment
-	rm -rf build dist *.egg-info pseudo_iou_ops/*.so tests/emulated/.build
+	rm -rf build dist site *.egg-info pseudo_iou_ops/*.so tests/emulated/.build

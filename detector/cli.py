@@ -15,7 +15,7 @@ import tyro
 from pseudo_iou_ops.rule import Metric
 
 from .config import Config, load_config
-from .errors import UsageError, UserError
+from .errors import Stopped, UsageError, UserError
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -34,18 +34,22 @@ class TrainArguments:
     """Folder of the run; runs/<name of the configuration> if not given."""
     overwrite: bool = False
     """Replace a run that the folder holds already."""
+    resume: Annotated[tuple[Path, ...] | None, tyro.conf.arg(metavar="[CHECKPOINT]")] = None
+    """Go on from a checkpoint, the folder's last.pt if none is named; without --config, with its configuration."""
+    dry_run: bool = False
+    """Check everything, take one batch through the network, say what the run would do, and write nothing."""
     settings: Settings = field(default_factory=Config)
 
 
 @dataclass(frozen=True)
 class EvalArguments:
-    """Score a checkpoint on a split, by COCO's average precision."""
+    """Score a checkpoint on a split, by COCO's average precision and, on VOC data, by VOC's."""
 
     checkpoint: Path = tyro.MISSING
     """A last.pt; its configuration is used, and overridden by the options below."""
     split: Literal["val", "train"] = "val"
     out: Path | None = None
-    """Folder of eval.json and detections.json; the checkpoint's if not given."""
+    """Folder of eval.json, detections.json and VOC's precision_recall.png; the checkpoint's if not given."""
     settings: Settings = field(default_factory=Config)
 
 
@@ -56,14 +60,33 @@ class PredictArguments:
     checkpoint: Path = tyro.MISSING
     """A last.pt; its configuration is used, and overridden by the options below."""
     images: tuple[Path, ...] = ()
-    """Image files and folders; without any, the first images of a split beside their ground truth."""
+    """Image files, folders and patterns; without any, the first images of a split beside their ground truth."""
     split: Literal["val", "train"] = "val"
     limit: int = 8
     """How many images of the split."""
     score: float = 0.3
     """Draw detections from this score on; the JSON holds all."""
     out: Path | None = None
-    """Folder of the pictures and detections.json; predictions/ beside the checkpoint if not given."""
+    """Folder of what it writes; predictions/ beside the checkpoint if not given."""
+    settings: Settings = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class CompareArguments:
+    """Draw what two checkpoints find in the same images, their mistakes marked, as in the paper's Figure 3."""
+
+    checkpoints: tuple[Path, ...] = tyro.MISSING
+    """The baseline's first; its data set and its settings below are used for all."""
+    names: tuple[str, ...] = ()
+    """Titles of the columns; the checkpoints' folders if not given."""
+    split: Literal["val", "train"] = "val"
+    indices: tuple[int, ...] = ()
+    """Positions of the images in the split; without any, those where the mistakes differ most in number."""
+    count: int = 4
+    """How many images, if none is named."""
+    score: float = 0.3
+    """Detections from this score on count."""
+    out: Path = Path("comparison.png")
     settings: Settings = field(default_factory=Config)
 
 
@@ -93,6 +116,62 @@ class AssignViewArguments:
 
 
 @dataclass(frozen=True)
+class DataCheckArguments:
+    """Find what would break or spoil a training in a data set, and say in which file."""
+
+    target: tyro.conf.Positional[Path]
+    """A folder in VOC's or COCO's layout, or a configuration."""
+    decode: bool = True
+    """Decode every image; otherwise only their heads are read, which misses truncated ones."""
+    format: Literal["text", "json"] = "text"
+    limit: int = 10
+    """How many problems of a kind the text lists; json lists all."""
+    settings: Settings = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class SweepArguments:
+    """Train and score the cells of a table one after another, resuming what is unfinished."""
+
+    table: Literal["1a", "1b", "1c", "2", "3", "4", "authors_code"] | None = None
+    """A table of the paper, or the authors' README's figures."""
+    file: Path | None = None
+    """A sweep of your own, such as detector/configs/sweeps/bccd_cpu.yaml."""
+    out: Path | None = None
+    """Folder of the results; runs/table<table> or runs/<name of the file> if not given."""
+    only: tuple[str, ...] = ()
+    """Names of cells to run; all if not given."""
+    seeds: tuple[int, ...] = ()
+    """Each cell is trained once for each; the sweep's own if not given."""
+    time_limit: float | None = None
+    """Seconds after which the run at work is saved and the sweep stops; the same command goes on."""
+    processes: int = 1
+    """Processes of each training, one a GPU."""
+    settings: Settings = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Write a checkpoint's network, from uint8 image to detections, for torch.export or ONNX.
+
+    The file takes one image (1, 3, H, W) uint8 RGB, resized as for the evaluation, and gives boxes, scores and
+    labels. The assigner is for training only and is never part of it.
+    """
+
+    checkpoint: Path = tyro.MISSING
+    """A last.pt; its configuration is used, and overridden by the options below."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """An ONNX file, or a torch.export program (.pt2)."""
+    out: Path | None = None
+    """The file; beside the checkpoint if not given."""
+    nms: bool = True
+    """Suppress non-maxima in the file; otherwise it gives the boxes and scores of all points."""
+    check: tuple[Path, ...] = ()
+    """Image files on which the written file is compared with the network."""
+    settings: Settings = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
 class DemoArguments:
     """Train on drawn scenes, evaluate and draw, in a few minutes on a CPU."""
 
@@ -116,39 +195,87 @@ def main(argv: Sequence[str]) -> int:
         prefix = f"detector {name}" if name in COMMANDS else "detector"
         print(f"{prefix}: error: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except Stopped as stop:
+        print(f"detector {name}: {stop}", file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
         return 130
     return 0
 
 
 def _train(options: list[str]) -> None:
-    arguments = _parse(TrainArguments(settings=_config_of(options)), "train", options)
-    from .commands import run_train
+    # Parsed twice: the first time for the files whose configuration the other options override.
+    named = _parse(TrainArguments(), "train", options)
+    out, resume = _run_of(named)
+    is_own = resume is not None and _value_of(options, "--config") is None
+    settings = _checkpoint_config(resume) if resume is not None and is_own else load_config(named.config)
+    arguments = _parse(TrainArguments(settings=settings), "train", options)
+    from .distributed import process_group
+    from .training import run_dry, run_train
 
+    with process_group():
+        if arguments.dry_run:
+            run_dry(arguments.settings, out, arguments.overwrite, resume)
+        else:
+            run_train(arguments.settings, out, arguments.overwrite, resume)
+
+
+def _run_of(arguments: TrainArguments) -> tuple[Path, Path | None]:
+    """The folder of a run, and the checkpoint it goes on from, if it does."""
+    if arguments.resume is None:
+        return arguments.out or Path("runs") / arguments.config.stem, None
+    if arguments.overwrite:
+        raise UsageError("--resume and --overwrite: expected one of them")
+    if len(arguments.resume) > 1:
+        raise UsageError(f"--resume: expected one checkpoint, got {' '.join(map(str, arguments.resume))}")
+    if arguments.resume:
+        file = arguments.resume[0]
+        return arguments.out or file.parent, file
     out = arguments.out or Path("runs") / arguments.config.stem
-    run_train(arguments.settings, out, arguments.overwrite)
+    return out, out / "last.pt"
 
 
 def _eval(options: list[str]) -> None:
     arguments = _parse(EvalArguments(settings=_checkpoint_config_of(options)), "eval", options)
     from .commands import run_eval
+    from .distributed import process_group
 
     out = arguments.out or arguments.checkpoint.parent
-    run_eval(arguments.settings, arguments.checkpoint, arguments.split, out)
+    with process_group():
+        run_eval(arguments.settings, arguments.checkpoint, arguments.split, out)
 
 
 def _predict(options: list[str]) -> None:
     arguments = _parse(PredictArguments(settings=_checkpoint_config_of(options)), "predict", options)
-    from .commands import run_predict
+    from .distributed import process_group
+    from .predict import run_predict
 
-    run_predict(
+    with process_group():
+        run_predict(
+            arguments.settings,
+            arguments.checkpoint,
+            arguments.images,
+            arguments.split,
+            arguments.limit,
+            arguments.score,
+            arguments.out or arguments.checkpoint.parent / "predictions",
+        )
+
+
+def _compare(options: list[str]) -> None:
+    default = CompareArguments(settings=_checkpoint_config_of(options, "--checkpoints"))
+    arguments = _parse(default, "compare", options)
+    from .compare import run_compare
+
+    run_compare(
         arguments.settings,
-        arguments.checkpoint,
-        arguments.images,
+        arguments.checkpoints,
+        arguments.names,
         arguments.split,
-        arguments.limit,
+        arguments.indices,
+        arguments.count,
         arguments.score,
-        arguments.out or arguments.checkpoint.parent / "predictions",
+        arguments.out,
     )
 
 
@@ -168,6 +295,43 @@ def _assign_view(options: list[str]) -> None:
     run_assign_view(scene, rules, arguments.levels, arguments.out)
 
 
+def _data(options: list[str]) -> None:
+    if options[:1] != ["check"]:
+        raise UsageError(f"expected 'data check', got 'data {' '.join(options[:1])}'")
+    from .check import data_config_of, run_data_check
+
+    # Parsed twice: the first time for the target, whose configuration the other options override.
+    target = _parse(DataCheckArguments(tyro.MISSING), "data check", options[1:]).target
+    arguments = _parse(DataCheckArguments(target, settings=data_config_of(target)), "data check", options[1:])
+    run_data_check(arguments.settings, target, arguments.decode, arguments.format, arguments.limit)
+
+
+def _sweep(options: list[str]) -> None:
+    arguments = _parse(SweepArguments(), "sweep", options)
+    from .sweep import cell_config, chosen, load_sweep, load_table, run_sweep
+
+    if arguments.table is not None and arguments.file is None:
+        sweep, name = load_table(arguments.table), f"table{arguments.table}"
+    elif arguments.file is not None and arguments.table is None:
+        sweep, name = load_sweep(arguments.file), arguments.file.stem
+    else:
+        raise UsageError("--table, --file: expected one of them")
+    sweep = chosen(sweep, arguments.only, arguments.seeds)
+    # Parsed again for each cell, whose configuration the other options override.
+    configs = [_parse(SweepArguments(settings=cell_config(cell)), "sweep", options).settings for cell in sweep.cells]
+    out = arguments.out or Path("runs") / name
+    run_sweep(sweep, configs, out, arguments.time_limit, arguments.processes)
+
+
+def _export(options: list[str]) -> None:
+    arguments = _parse(ExportArguments(settings=_checkpoint_config_of(options)), "export", options)
+    from .export import run_export
+
+    ending = ".onnx" if arguments.format == "onnx" else ".pt2"
+    out = arguments.out or arguments.checkpoint.with_suffix(ending)
+    run_export(arguments.settings, arguments.checkpoint, arguments.format, out, arguments.nms, arguments.check)
+
+
 def _demo(options: list[str]) -> None:
     arguments = _parse(DemoArguments(settings=_config_of(options)), "demo", options)
     from .demo import run_demo
@@ -179,7 +343,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": _train,
     "eval": _eval,
     "predict": _predict,
+    "compare": _compare,
     "assign-view": _assign_view,
+    "data": _data,
+    "sweep": _sweep,
+    "export": _export,
     "demo": _demo,
 }
 
@@ -189,7 +357,11 @@ def _help() -> str:
         "train": TrainArguments,
         "eval": EvalArguments,
         "predict": PredictArguments,
+        "compare": CompareArguments,
         "assign-view": AssignViewArguments,
+        "data check": DataCheckArguments,
+        "sweep": SweepArguments,
+        "export": ExportArguments,
         "demo": DemoArguments,
     }
     lines = [f"  {name:<12} {kind.__doc__}" for name, kind in documented.items()]
@@ -214,13 +386,15 @@ def _config_of(options: list[str]) -> Config:
     return load_config(CONFIGS / "demo.yaml" if file is None else Path(file))
 
 
-def _checkpoint_config_of(options: list[str]) -> Config:
-    file = _value_of(options, "--checkpoint")
-    if file is None:
-        return Config()
+def _checkpoint_config_of(options: list[str], name: str = "--checkpoint") -> Config:
+    file = _value_of(options, name)
+    return Config() if file is None else _checkpoint_config(Path(file))
+
+
+def _checkpoint_config(file: Path) -> Config:
     from .engine.checkpoint import checkpoint_config, load_checkpoint
 
-    return checkpoint_config(load_checkpoint(Path(file)), Path(file))
+    return checkpoint_config(load_checkpoint(file), file)
 
 
 def _value_of(options: list[str], name: str) -> str | None:

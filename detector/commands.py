@@ -17,20 +17,18 @@ from pseudo_iou_ops.rule import Metric
 
 from .config import Config, check_config
 from .data import Annotations, Split, load_annotations
-from .data.annotations import AnnotationsBuilder
 from .data.loader import DetectionDataset, read_image
 from .data.synthetic import draw_scene
 from .data.transforms import evaluation_transform
+from .distributed import is_launched, is_main, local_rank
 from .engine.checkpoint import load_checkpoint, restore_detector
-from .engine.train import CHECKPOINT, METRICS, total_steps, train
 from .errors import UsageError, UserError
-from .evaluation.coco import Evaluation, class_table, detect_all, evaluate, to_coco_results
-from .model import Detections, Detector
+from .evaluation.coco import Evaluation, detect_all
+from .evaluation.score import class_table, score_detections
+from .model import Detector
 from .model.backbone import STRIDES
 from .visualise.assignment import Scene, draw_assignment
-from .visualise.detections import Picture, draw_detections
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
+from .visualise.curves import draw_curves
 
 # The best of the paper's Tables 1a and 2, FCOS's radius, and no threshold.
 BEST_THRESHOLDS: dict[Metric, float] = {
@@ -45,42 +43,36 @@ SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS, SCENE_SEED = 384, 256, 6, 0
 
 
 def choose_device(config: Config) -> torch.device:
-    """The configured device; raises UsageError if it is not there."""
+    """The configured device, of torchrun's processes each its own GPU; raises UsageError if it is not there."""
     name = config.train.device
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if is_launched() and name == "cuda":
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"train.device: {name!r} is not available: {str(error).splitlines()[0]}") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 
-def run_train(config: Config, out: Path, overwrite: bool) -> Detector:
+def run_eval(config: Config, checkpoint: Path, split: Split, out: Path) -> Evaluation | None:
+    """Score a checkpoint and write the figures; None on processes other than the main one, which only detect."""
     check_config(config)
-    if not overwrite and any((out / name).exists() for name in (METRICS, CHECKPOINT)):
-        raise UsageError(f"--out: {out} holds a run already; choose another folder or add --overwrite")
-    device = choose_device(config)
-    annotations = load_annotations(config.data, "train")
-    print(
-        f"{len(annotations)} images, {len(annotations.boxes)} boxes, {len(annotations.class_names)} classes; "
-        f"{total_steps(config, len(annotations))} steps of {config.train.batch_size} images on {device}; "
-        f"{config.assign.rule()}",
-        flush=True,
-    )
+    model, annotations = restore(config, checkpoint, split)
     started = time.monotonic()
-    model = train(config, annotations, out, device)
-    print(f"trained in {time.monotonic() - started:.0f} s; wrote {out / CHECKPOINT}")
-    return model
-
-
-def run_eval(config: Config, checkpoint: Path, split: Split, out: Path) -> Evaluation:
-    check_config(config)
-    model, annotations = _restore(config, checkpoint, split)
-    evaluation, results = score(model, config, annotations)
+    found = detect_all(model, config, annotations, next(model.parameters()).device)
+    if not is_main():
+        return None
+    detected = time.monotonic()
+    evaluation, voc, results = score_detections(found, annotations, config)
+    seconds = {"inference": detected - started, "evaluation": time.monotonic() - detected}
     print(evaluation.summary)
     print(class_table(evaluation))
+    print(f"inference {seconds['inference']:.1f} s, evaluation {seconds['evaluation']:.1f} s")
     out.mkdir(parents=True, exist_ok=True)
     report = {
         "checkpoint": str(checkpoint),
@@ -88,63 +80,26 @@ def run_eval(config: Config, checkpoint: Path, split: Split, out: Path) -> Evalu
         "images": len(annotations),
         "stats": evaluation.stats,
         "per_class": evaluation.per_class,
+        "seconds": seconds,
         "protocol": {
             **dataclasses.asdict(config.postprocess),
+            **dataclasses.asdict(config.eval),
             "short_side": config.data.eval_short_side,
             "max_side": config.data.max_side,
         },
     }
     write_json(out / "eval.json", report)
     write_json(out / "detections.json", results)
+    if voc is not None:
+        draw_curves(voc, out / "precision_recall.png")
     print(f"wrote {out / 'eval.json'} and {out / 'detections.json'}")
     return evaluation
 
 
-def score(model: Detector, config: Config, annotations: Annotations) -> tuple[Evaluation, list[dict[str, Any]]]:
+def score(model: Detector, config: Config, annotations: Annotations) -> Evaluation:
     """Detect on every image and score the results."""
     found = detect_all(model, config, annotations, next(model.parameters()).device)
-    results = to_coco_results(found, annotations.image_ids, annotations.category_ids)
-    return evaluate(results, annotations), results
-
-
-def run_predict(
-    config: Config,
-    checkpoint: Path,
-    images: Sequence[Path],
-    split: Split,
-    limit: int,
-    score: float,
-    out: Path,
-) -> None:
-    check_config(config)
-    if images:
-        content = load_checkpoint(checkpoint)
-        model = restore_detector(content, config, checkpoint).to(choose_device(config))
-        annotations = _list_images(images, tuple(content["class_names"]), content["category_ids"])
-    else:
-        limited = dataclasses.replace(config, eval=dataclasses.replace(config.eval, limit=limit))
-        model, annotations = _restore(limited, checkpoint, split)
-    found = detect_all(model, config, annotations, next(model.parameters()).device)
-    out.mkdir(parents=True, exist_ok=True)
-    names: set[str] = set()
-    for index, detections in enumerate(found):
-        picture = make_picture(annotations, index, detections, score, has_truth=not images)
-        name = Path(annotations.files[index]).stem
-        if name in names:  # the same name in two folders
-            name = f"{name}-{index + 1}"
-        names.add(name)
-        draw_detections([picture], annotations.class_names, out / f"{name}.png")
-    write_json(out / "detections.json", to_coco_results(found, annotations.image_ids, annotations.category_ids))
-    print(f"wrote {len(found)} pictures and detections.json to {out}")
-
-
-def make_picture(annotations: Annotations, index: int, found: Detections, score: float, has_truth: bool) -> Picture:
-    """An image with its detections from a score on and, if there is one, its ground truth."""
-    kept = found.scores >= score
-    shown = Detections(*(tensor[kept] for tensor in found))
-    rows = annotations.rows(index)
-    truth = (annotations.boxes[rows], annotations.labels[rows]) if has_truth else None
-    return Picture(read_image(str(annotations.files[index])), shown, truth)
+    return score_detections(found, annotations, config)[0]
 
 
 def choose_rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]) -> list[AssignRule]:
@@ -210,35 +165,24 @@ def write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _restore(config: Config, checkpoint: Path, split: Split) -> tuple[Detector, Annotations]:
+def restore(config: Config, checkpoint: Path, split: Split) -> tuple[Detector, Annotations]:
     """The trained model on its device, and the images of a split that ``eval.limit`` leaves."""
     content = load_checkpoint(checkpoint)
-    annotations = load_annotations(config.data, split)
+    annotations = evaluated_images(config, split)
     if list(annotations.class_names) != content["class_names"]:
         raise UserError(
             f"{checkpoint}: trained for the classes {', '.join(content['class_names'][:5])}...; "
             f"the data set has {', '.join(annotations.class_names[:5])}..."
         )
-    if config.eval.limit is not None:
-        annotations = annotations.select(range(min(config.eval.limit, len(annotations))))
     return restore_detector(content, config, checkpoint).to(choose_device(config)), annotations
 
 
-def _list_images(paths: Sequence[Path], class_names: tuple[str, ...], category_ids: list[int]) -> Annotations:
-    """Image files without annotations, those of folders in the order of their names; ids count from 1."""
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_ENDINGS)
-        else:
-            files.append(path)
-    if not files:
-        raise UserError(f"--images: no {', '.join(IMAGE_ENDINGS)} file in {', '.join(map(str, paths))}")
-    builder = AnnotationsBuilder(class_names, category_ids)
-    for number, file in enumerate(files, start=1):
-        height, width = read_image(str(file)).shape[-2:]
-        builder.add_image(file, number, height, width)
-    return builder.build()
+def evaluated_images(config: Config, split: Split) -> Annotations:
+    """The images of a split that ``eval.limit`` leaves."""
+    annotations = load_annotations(config.data, split)
+    if config.eval.limit is None:
+        return annotations
+    return annotations.select(range(min(config.eval.limit, len(annotations))))
 
 
 def _dataset_scene(config: Config, index: int, split: Split) -> Scene:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,8 @@ from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
 
 from .errors import UsageError
 
+T = TypeVar("T")
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"]
 Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
 
 
@@ -71,6 +73,8 @@ class DataConfig:
     """The longer side is never resized beyond this."""
     flip: float = 0.5
     """Probability of a horizontal flip in training."""
+    group_by_shape: bool = True
+    """Make training batches of wide or of tall images, which saves padding."""
     workers: int = 2
     """Loader processes; 0 loads in the main process."""
 
@@ -116,7 +120,7 @@ class AssignConfig:
 class ModelConfig:
     """The network: ResNet, feature pyramid P3..P7, two head branches."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    backbone: Backbone = "resnet50"
     """A torchvision network."""
     weights: str = "imagenet"
     """none, imagenet (torchvision's file in the local torch cache) or the path of a weights file."""
@@ -126,6 +130,12 @@ class ModelConfig:
     """How many backbone stages train, counted from the last: 5 is all, 3 freezes the stem and layer1."""
     stride_in_1x1: bool = False
     """Stride 2 on the 1x1 convolution of a bottleneck, as Caffe weights need it."""
+    pixels: Literal["rgb", "caffe"] = "rgb"
+    """What the weights were trained on: rgb over ImageNet's mean and deviation, or caffe's bgr minus the mean."""
+    deformable: bool = False
+    """Modulated deformable 3x3 convolutions (DCNv2) in the last three stages, c3-c5."""
+    deform_groups: int = 4
+    """Groups of input channels with offsets of their own."""
     channels: int = 256
     """Channels of the pyramid and of the head."""
     head_convs: int = 4
@@ -134,6 +144,8 @@ class ModelConfig:
     """Groups of the head's group normalisation."""
     prior_probability: float = 0.01
     """Class score that the head starts from."""
+    box_activation: Literal["exp", "relu"] = "exp"
+    """From a box output x to a distance in strides: exp(scale * x), or relu(scale * x)."""
     centerness: bool = False
     """Add FCOS's centerness output to the box branch; it multiplies the scores."""
 
@@ -142,6 +154,8 @@ class ModelConfig:
 class LossConfig:
     """Loss = focal + box_weight * box (+ centerness), each divided by the number of positives."""
 
+    implementation: Literal["fused", "torch"] = "fused"
+    """fused takes pseudo_iou_ops' losses, torch says the same in plain torch, with many times the memory."""
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
     box: Literal["iou", "giou"] = "iou"
@@ -162,6 +176,10 @@ class OptimConfig:
     momentum: float = 0.9
     """Of sgd."""
     weight_decay: float = 1e-4
+    bias_lr_factor: float = 1.0
+    """The rate of the convolutions' biases is this times the others'."""
+    decay_biases: bool = True
+    """Whether weight_decay reaches the convolutions' biases."""
     warmup: Literal["linear", "constant"] = "linear"
     """Rise from warmup_factor * lr, or stay there, during the warm-up."""
     warmup_iterations: int = 500
@@ -181,6 +199,7 @@ class TrainConfig:
     iterations: int | None = None
     """Length in iterations; if given, epochs is not read."""
     batch_size: int = 16
+    """Images of an iteration, of all processes together."""
     seed: int = 0
     log_every: int = 20
     """Iterations between two lines of the log."""
@@ -190,6 +209,20 @@ class TrainConfig:
     """auto takes CUDA if there is one."""
     channels_last: bool = False
     """Memory layout of images and convolutions."""
+    amp: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision of the network in training; assignment, decoding and losses are float32 always."""
+    ema: float = 0.0
+    """Decay of a moving average of the weights, which is then what is evaluated; 0 keeps none."""
+    compile: bool = False
+    """Compile backbone, pyramid and head with torch.compile."""
+    deterministic: bool = False
+    """Use deterministic kernels where torch has them, and warn where it has none."""
+    keep_every: int = 0
+    """Iterations between two checkpoints that stay, as step_<n>.pt; 0 keeps last.pt alone."""
+    eval_every: int = 0
+    """Iterations between two evaluations on the validation split, the best kept as best.pt; 0 does none."""
+    tensorboard: bool = False
+    """Write the figures of metrics.jsonl for TensorBoard too."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +242,14 @@ class EvalConfig:
     batch_size: int = 8
     limit: int | None = None
     """Evaluate the first images only."""
+    protocol: Literal["auto", "coco", "voc"] = "auto"
+    """coco: COCO's average precision. voc: VOC's mAP too, 11-point and area. auto: what the data's format is."""
+    backend: Literal["pycocotools", "hotcoco"] = "pycocotools"
+    """Computes COCO's figures; hotcoco gives the same ones faster and is installed by the extra fast-eval."""
+    max_detections: int = 100
+    """Detections of an image that COCO's figures count, the best; COCO's own are of 100."""
+    voc_inclusive_pixels: bool = True
+    """For VOC's mAP, a side is x2 - x1 + 1 pixels, as in the VOC development kit."""
 
 
 @dataclass(frozen=True)
@@ -227,20 +268,25 @@ class Config:
 
 def load_config(path: Path) -> Config:
     """Read a YAML file, on top of the one its ``base:`` key may name; unknown keys raise UsageError."""
-    values = _read_yaml(path)
+    values = read_yaml(path)
     base = values.pop("base", None)
     if base is not None:
-        base_values = _read_yaml(path.parent / str(base))
+        base_values = read_yaml(path.parent / str(base))
         if "base" in base_values:
             raise UsageError(f"{path.parent / str(base)}: base: a base has no base of its own")
-        values = _merged(base_values, values)
+        values = merged(base_values, values)
     return config_from_dict(values, source=str(path))
 
 
 def config_from_dict(values: dict[str, Any], source: str) -> Config:
     """Build and check a configuration; ``source`` is named in the error."""
+    return dataclass_from_dict(Config, values, source)
+
+
+def dataclass_from_dict(kind: type[T], values: dict[str, Any], source: str) -> T:
+    """Build a dataclass of dataclasses; a wrong type or an unknown key raises a UsageError that names ``source``."""
     try:
-        return TypeAdapter(Config).validate_python(values, extra="forbid")
+        return TypeAdapter(kind).validate_python(values, extra="forbid")
     except ValidationError as error:
         raise UsageError(f"{source}: {_one_line(error)}") from None
 
@@ -263,7 +309,42 @@ def check_config(config: Config) -> None:
         ("train.iterations", config.train.iterations, config.train.iterations != 0, "at least 1"),
         ("train.log_every", config.train.log_every, config.train.log_every >= 1, "at least 1"),
         ("train.save_every", config.train.save_every, config.train.save_every >= 1, "at least 1"),
+        ("train.keep_every", config.train.keep_every, config.train.keep_every >= 0, "0 or more"),
+        ("train.eval_every", config.train.eval_every, config.train.eval_every >= 0, "0 or more"),
+        ("train.ema", config.train.ema, 0 <= config.train.ema < 1, "in [0, 1)"),
         ("eval.batch_size", config.eval.batch_size, config.eval.batch_size >= 1, "at least 1"),
+        ("eval.limit", config.eval.limit, config.eval.limit is None or config.eval.limit >= 1, "at least 1"),
+        ("eval.max_detections", config.eval.max_detections, config.eval.max_detections > 10, "more than 10"),
+        (
+            "postprocess.score_threshold",
+            config.postprocess.score_threshold,
+            0 <= config.postprocess.score_threshold < 1,
+            "in [0, 1)",
+        ),
+        (
+            "postprocess.nms_threshold",
+            config.postprocess.nms_threshold,
+            0 <= config.postprocess.nms_threshold <= 1,
+            "in [0, 1]",
+        ),
+        (
+            "postprocess.candidates_per_level, postprocess.detections_per_image",
+            (config.postprocess.candidates_per_level, config.postprocess.detections_per_image),
+            min(config.postprocess.candidates_per_level, config.postprocess.detections_per_image) >= 1,
+            "at least 1 of each",
+        ),
+        (
+            "data.classes",
+            ", ".join(config.data.classes),
+            len(set(config.data.classes)) == len(config.data.classes),
+            "each class once",
+        ),
+        (
+            "data.eval_short_side, data.max_side",
+            (config.data.eval_short_side, config.data.max_side),
+            min(config.data.eval_short_side, config.data.max_side) >= 1,
+            "at least 1 of each",
+        ),
         (
             "data.short_sides",
             config.data.short_sides,
@@ -301,7 +382,8 @@ def check_config(config: Config) -> None:
             raise UsageError(f"{name}: expected {expected}, got {value}")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The sections of a YAML file; raises a UsageError that names it."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -315,13 +397,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``values``, section by section."""
+    result = dict(base)
     for name, value in values.items():
-        inherited = merged.get(name)
+        inherited = result.get(name)
         both = isinstance(inherited, dict) and isinstance(value, dict)
-        merged[name] = _merged(inherited, value) if both else value  # type: ignore[arg-type]
-    return merged
+        result[name] = merged(inherited, value) if both else value  # type: ignore[arg-type]
+    return result
 
 
 def _one_line(error: ValidationError) -> str:

@@ -11,10 +11,8 @@ from .commands import (
     choose_device,
     choose_rules,
     load_scene,
-    make_picture,
     run_assign_view,
     run_eval,
-    run_train,
     score,
 )
 from .config import Config, check_config
@@ -22,6 +20,8 @@ from .data import Annotations, load_annotations
 from .engine.train import CHECKPOINT, FIRST_BATCH, build_model
 from .evaluation.coco import Evaluation, detect_all
 from .model import Detector
+from .predict import make_picture
+from .training import run_train
 from .visualise.detections import draw_detections
 
 PICTURED_IMAGES = 8
@@ -41,7 +41,7 @@ def run_demo(config: Config, out: Path) -> None:
     _heading("2. The untrained detector")
     annotations = load_annotations(config.data, "val")
     torch.manual_seed(config.train.seed)
-    before, _ = score(build_model(config, len(annotations.class_names), choose_device(config)), config, annotations)
+    before = score(build_model(config, len(annotations.class_names), choose_device(config)), config, annotations)
     print(f"AP {100 * before.stats['AP']:.1f}   AP50 {100 * before.stats['AP50']:.1f}")
 
     _heading("3. Training")
@@ -53,6 +53,7 @@ def run_demo(config: Config, out: Path) -> None:
     _draw(model, config, annotations, pictures)
 
     _heading("Done")
+    assert after is not None  # as it is on further processes, which a demo does not have
     print(_table(before, after))
     print(f"\npictures: {assignment}, {out / FIRST_BATCH}, {pictures}")
     print(f"time: {time.monotonic() - started:.0f} s\n")

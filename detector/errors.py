@@ -1,4 +1,4 @@
-"""The two errors that a user can cause; the command line prints them as one line."""
+"""What ends a command early; the command line prints it as one line."""
 
 
 class UserError(Exception):
@@ -7,3 +7,11 @@ class UserError(Exception):
 
 class UsageError(UserError):
     """The command line or the configuration is wrong."""
+
+
+class Stopped(Exception):
+    """A signal ended a run, whose state was saved; ``status`` is the exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

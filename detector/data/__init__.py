@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..config import DataConfig
 from ..errors import UserError
-from .annotations import Annotations
+from .annotations import Annotations, Report, raise_error
 from .coco import read_coco
 from .synthetic import default_cache, ensure_synthetic
 from .voc import read_voc
@@ -17,11 +17,14 @@ Split = Literal["train", "val"]
 __all__ = ["Annotations", "Split", "load_annotations"]
 
 
-def load_annotations(config: DataConfig, split: Split) -> Annotations:
-    """Read a split of the configured data set; raises UserError if it is missing or broken."""
+def load_annotations(config: DataConfig, split: Split, report: Report = raise_error) -> Annotations:
+    """Read a split of the configured data set; raises UserError if it is missing or, by default, broken.
+
+    ``report`` is told of each problem in the files; if it returns, the broken records are left out.
+    """
     if config.format == "synthetic":
         folder = ensure_synthetic(config.synthetic, Path(config.root) if config.root else default_cache())
-        return _checked(read_coco([folder / f"{split}.json"], folder, config.classes), split)
+        return _checked(read_coco([folder / f"{split}.json"], folder, config.classes, report), split)
     root = Path(config.root)
     if not config.root or not root.is_dir():
         raise UserError(f"data.root: no folder {config.root!r}; give the data set's folder with --data.root")
@@ -30,8 +33,8 @@ def load_annotations(config: DataConfig, split: Split) -> Annotations:
     if not files:
         raise UserError(f"data.{split}.annotations: expected at least one file, got none")
     if config.format == "voc":
-        return _checked(read_voc(files, config.classes), split)
-    return _checked(read_coco(files, root / chosen.images, config.classes), split)
+        return _checked(read_voc(files, config.classes, report), split)
+    return _checked(read_coco(files, root / chosen.images, config.classes, report), split)
 
 
 def _checked(annotations: Annotations, split: Split) -> Annotations:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,16 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+
+# Told of each problem that a reader finds; if it returns, the reader goes on without the broken record.
+Report = Callable[[UserError], None]
+
+IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+LARGEST_ID = 2**63 - 1
+LONGEST_SIDE = 10**6
+LARGEST_COORDINATE = 1e7
+LONGEST_NAME = 1024
 
 
 @dataclass(frozen=True)
@@ -111,9 +122,45 @@ class AnnotationsBuilder:
         )
 
 
+def raise_error(error: UserError) -> None:
+    """The report of a reader that stops at the first problem."""
+    raise error
+
+
 def path_inside(folder: Path, name: str, source: Path) -> Path:
-    """``folder / name``; UserError if the name leaves the folder. Symbolic links are the user's own."""
+    """``folder / name``; UserError if the name leaves the folder. Symbolic links are the user's own: followed."""
+    # Names of control characters or of any length would break the lines and the array that they are kept in.
+    if not 0 < len(name) <= LONGEST_NAME or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
+        raise UserError(f"{source}: expected a file name of 1 to {LONGEST_NAME} characters, got {shown(name)}")
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.is_absolute() or path.anchor or ".." in path.parts:
-            raise UserError(f"{source}: file name {name!r} leaves the data folder")
+            raise UserError(f"{source}: file name {shown(name)} leaves the data folder")
     return folder / name
+
+
+def checked_side(value: object, where: str) -> int:
+    """The height or width of an image, from a file; raises UserError that begins with ``where``."""
+    return checked_integer(value, 1, LONGEST_SIDE, where)
+
+
+def checked_integer(value: object, low: int, high: int, where: str) -> int:
+    """``value`` as an integer, which a file may hold as 640.0; raises UserError that begins with ``where``."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{where}: expected a whole number from {low} to {high}, got {shown(value)}")
+    return value
+
+
+def is_box(x1: float, y1: float, x2: float, y2: float) -> bool:
+    """Whether the coordinates are finite and not inverted; an empty box, which trains nothing, is one."""
+    return all(abs(v) <= LARGEST_COORDINATE for v in (x1, y1, x2, y2)) and x1 <= x2 and y1 <= y2
+
+
+def shown(value: object) -> str:
+    """A value from a file for a message: one line, cut if it is long or deep."""
+    return _REPR.repr(value)
+
+
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = 80

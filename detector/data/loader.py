@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from pseudo_iou_ops import pack_boxes
 
 from ..config import Config
+from ..distributed import rank, world_size
 from ..errors import UserError
+from ..signals import ignore_stop_signals
 from .annotations import Annotations
-from .transforms import apply_transform, evaluation_transform, seed_of, training_transform
+from .sampler import Key, TrainingBatches
+from .transforms import Boxes, apply_transform, evaluation_transform, seed_of, training_transform
 
 # ImageNet's mean colour: padding becomes about 0 once the model has normalised it.
 PADDING_COLOUR = (124, 116, 104)
@@ -106,72 +110,46 @@ class DetectionDataset(Dataset[Sample]):
         if (height, width) != tuple(annotations.sizes[index].tolist()):
             expected = "x".join(str(side) for side in annotations.sizes[index].tolist())
             raise UserError(f"{file}: expected height x width {expected} as annotated, got {height}x{width}")
-        image, boxes = apply_transform(
-            self.transform, pixels, annotations.boxes[rows].float(), seed_of(self.seed, epoch, index)
-        )
+        boxes = Boxes(annotations.boxes[rows].float(), annotations.labels[rows], annotations.ignore[rows])
+        image, boxes = apply_transform(self.transform, pixels, boxes, seed_of(self.seed, epoch, index))
         return Sample(
             image=image,
-            boxes=boxes,
-            labels=annotations.labels[rows],
-            ignore=annotations.ignore[rows],
+            boxes=boxes.boxes,
+            labels=boxes.labels,
+            ignore=boxes.ignore,
             image_id=int(annotations.image_ids[index]),
             file=file,
             original_size=(height, width),
         )
 
 
-class TrainingBatches(Sampler[list[tuple[int, int]]]):
-    """The batches of steps ``first_step .. last_step - 1``, each a pure function of (seed, step)."""
-
-    def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
-        self.images = images
-        self.batch_size = min(batch_size, images)
-        self.seed = seed
-        self.steps = range(first_step, last_step)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = steps_per_epoch(self.images, self.batch_size)
-        epoch, order = -1, []
-        for step in self.steps:
-            if step // per_epoch != epoch:
-                epoch = step // per_epoch
-                generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
-                order = torch.randperm(self.images, generator=generator).tolist()
-            begin = step % per_epoch * self.batch_size
-            yield [(epoch, index) for index in order[begin : begin + self.batch_size]]
-
-
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Full batches in an epoch; the rest of the permutation is left to other epochs."""
-    return max(1, images // batch_size)
-
-
 def training_loader(config: Config, annotations: Annotations, first_step: int, last_step: int) -> DataLoader[Sample]:
+    """This process's share of the batches of the steps ``first_step .. last_step - 1``, in order."""
     seed = config.train.seed
-    batches = TrainingBatches(len(annotations), config.train.batch_size, seed, first_step, last_step)
+    heights, widths = annotations.sizes.unbind(1)
+    groups = (heights > widths) & config.data.group_by_shape
+    batches = TrainingBatches(groups, config.train.batch_size, seed, first_step, last_step, rank(), world_size())
     dataset = DetectionDataset(annotations, training_transform(config.data), seed)
+    return _loader(config, dataset, batches)
+
+
+def evaluation_loader(config: Config, annotations: Annotations) -> DataLoader[Sample]:
+    """Every image once, in order; with several processes, every so many-th batch is this one's."""
+    size = config.eval.batch_size
+    keys = [(0, index) for index in range(len(annotations))]
+    batches = [keys[begin : begin + size] for begin in range(0, len(keys), size)]
+    dataset = DetectionDataset(annotations, evaluation_transform(config.data))
+    return _loader(config, dataset, batches[rank() :: world_size()])
+
+
+def _loader(config: Config, dataset: DetectionDataset, batches: Iterable[list[Key]]) -> DataLoader[Sample]:
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=config.data.workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
-    )
-
-
-def evaluation_loader(config: Config, annotations: Annotations) -> DataLoader[Sample]:
-    """Every image once, in order."""
-    size = config.eval.batch_size
-    keys = [(0, index) for index in range(len(annotations))]
-    return DataLoader(
-        DetectionDataset(annotations, evaluation_transform(config.data)),
-        batch_sampler=[keys[begin : begin + size] for begin in range(0, len(keys), size)],
-        num_workers=config.data.workers,
-        collate_fn=collate,
-        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=ignore_stop_signals,
     )
 
 
@@ -198,12 +176,24 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def read_image(file: str) -> Tensor:
     """(3, H, W) uint8 RGB, as stored: EXIF rotation is not applied; raises UserError that names the file."""
+    with _opened(file) as image:
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def read_image_size(file: str) -> tuple[int, int]:
+    """Height and width as stored, from the head of the file alone; raises UserError that names the file."""
+    with _opened(file) as image:
+        return image.height, image.width
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as image:
-            pixels = np.array(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+            yield image
+    except Exception as error:  # decoders raise errors of many kinds for broken content
         raise UserError(f"{file}: not a readable image: {' '.join(str(error).split())}") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _pad(images: Sequence[Tensor], sizes: Tensor) -> Tensor:

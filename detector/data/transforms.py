@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,27 +13,51 @@ from torchvision.transforms import v2
 from ..config import DataConfig
 
 
+class Boxes(NamedTuple):
+    """The boxes of one image and all that is known of each: a transform keeps the rows together."""
+
+    boxes: Tensor
+    """(M, 4) float32, x1 y1 x2 y2 in pixels."""
+    labels: Tensor
+    """(M,) int64."""
+    ignore: Tensor
+    """(M,) bool, crowd or difficult."""
+
+
 def training_transform(config: DataConfig) -> v2.Transform:
+    """Resize and flip; boxes are cut at the image's borders, those of less than a pixel are dropped."""
     return v2.Compose(
         [
             v2.RandomShortestSize(min_size=list(config.short_sides), max_size=config.max_side),
             v2.RandomHorizontalFlip(config.flip),
+            v2.ClampBoundingBoxes(),
+            v2.SanitizeBoundingBoxes(min_size=1, labels_getter=_per_box_fields),
         ]
     )
 
 
 def evaluation_transform(config: DataConfig) -> v2.Transform:
+    """Resize; every box is kept as it is."""
     return v2.RandomShortestSize(min_size=config.eval_short_side, max_size=config.max_side)
 
 
-def apply_transform(transform: v2.Transform, image: Tensor, boxes: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Transform an image (3, H, W) uint8 and its boxes (M, 4); the seed decides what random parts do."""
-    height, width = image.shape[-2:]
-    wrapped = tv_tensors.BoundingBoxes(boxes, format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=(height, width))
+def apply_transform(transform: v2.Transform, image: Tensor, boxes: Boxes, seed: int) -> tuple[Tensor, Boxes]:
+    """Transform an image (3, H, W) uint8 and its boxes; the seed decides what random parts do."""
+    wrapped = tv_tensors.BoundingBoxes(
+        boxes.boxes,
+        format=tv_tensors.BoundingBoxFormat.XYXY,
+        canvas_size=image.shape[-2:],
+    )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        image, wrapped = transform(tv_tensors.Image(image), wrapped)
-    return image.as_subclass(Tensor), wrapped.as_subclass(Tensor)
+        # Not torch.manual_seed, which keeps a stack trace for each device that is not in use, image after image.
+        torch.default_generator.manual_seed(seed)
+        image, boxes = transform(tv_tensors.Image(image), boxes._replace(boxes=wrapped))
+    return image.as_subclass(Tensor), boxes._replace(boxes=boxes.boxes.as_subclass(Tensor))
+
+
+def _per_box_fields(sample: tuple[Tensor, Boxes]) -> tuple[Tensor, Tensor]:
+    """What SanitizeBoundingBoxes drops together with a box."""
+    return sample[1].labels, sample[1].ignore
 
 
 def seed_of(*parts: int) -> int:

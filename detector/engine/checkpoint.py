@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import GradScaler
+from torch.optim.swa_utils import AveragedModel
 
 from ..config import Config, config_from_dict, config_to_dict
 from ..data import Annotations
 from ..errors import UserError
 from ..model import Detector
 
-FORMAT = 1
+FORMAT = 2
+LEFTOVER = re.compile(r"\..+\.pt\.\d+")
 
 
 def save_checkpoint(file: Path, **content: Any) -> None:
@@ -43,29 +49,100 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     return content
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what saves that were killed left behind."""
+    for file in folder.glob(".*.pt.*"):
+        if LEFTOVER.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
+def keep_checkpoint(file: Path, name: str) -> None:
+    """Give a checkpoint a second name in its folder, which later saves under the first leave as it is."""
+    temporary = file.with_name(f".{name}.{os.getpid()}")
+    try:
+        try:
+            os.link(file, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(file, temporary)
+        os.replace(temporary, file.with_name(name))
+    finally:
+        # Two names of one file: the replacement does nothing, and the temporary name stays.
+        temporary.unlink(missing_ok=True)
+
+
 def training_state(
-    model: Detector, optimizer: torch.optim.Optimizer, step: int, annotations: Annotations
+    model: Detector,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    annotations: Annotations,
+    scaler: GradScaler | None = None,
+    average: AveragedModel | None = None,
+    best: float | None = None,
 ) -> dict[str, Any]:
-    """What a run is continued from, and the classes that its labels stand for."""
+    """What a run is continued from, and the classes that its labels stand for.
+
+    No generator is saved, as no step draws from one: the order of the images, their augmentation and the
+    learning rate are functions of the seed and the step.
+    """
     return {
         "model": model.state_dict(),
+        "average": None if average is None else average.module.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "scaler": {} if scaler is None else scaler.state_dict(),
         "step": step,
+        "best": best,
         "config": config_to_dict(model.config),
         "class_names": list(annotations.class_names),
         "category_ids": annotations.category_ids.tolist(),
+        "data": fingerprint(annotations),
     }
 
 
+def fingerprint(annotations: Annotations) -> str:
+    """A digest of the images' ids and sizes and of their boxes; it does not depend on where the files lie."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in (
+        annotations.image_ids,
+        annotations.sizes,
+        annotations.offsets,
+        annotations.boxes,
+        annotations.labels,
+        annotations.ignore,
+    ):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def checkpoint_config(content: dict[str, Any], file: Path) -> Config:
+    """The configuration of a run; raises UserError if ``content`` is not :func:`training_state`'s."""
+    if not _is_complete(content):
+        raise UserError(f"{file}: not a checkpoint of a training run")
     return config_from_dict(content["config"], source=str(file))
 
 
 def restore_detector(content: dict[str, Any], config: Config, file: Path) -> Detector:
-    """The trained model; ``config`` may differ from the checkpoint's in everything but the network."""
+    """The trained model, or the average of its weights if the run kept one.
+
+    ``config`` may differ from the checkpoint's in everything but the network.
+    """
     model = Detector(config, len(content["class_names"]), load_weights=False)
     try:
-        model.load_state_dict(content["model"])
+        model.load_state_dict(content.get("average") or content["model"])
     except RuntimeError:
         raise UserError(f"{file}: the weights are not those of the network that --model.* describes") from None
     return model
+
+
+def _is_complete(content: dict[str, Any]) -> bool:
+    """Whether all that is read without further checks is there, and of its type."""
+    names, ids = content.get("class_names"), content.get("category_ids")
+    return (
+        isinstance(content.get("model"), dict)
+        and isinstance(content.get("step"), int)
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and isinstance(ids, list)
+        and all(isinstance(number, int) for number in ids)
+        and len(names) == len(ids) > 0
+        and isinstance(content.get("config"), dict)
+    )

@@ -7,9 +7,14 @@ import time
 
 from tqdm import tqdm
 
+from ..distributed import is_main
+
 
 class Progress:
-    """Counts steps. Lines go above the bar on a terminal, and carry the time left elsewhere."""
+    """Counts steps. Lines go above the bar on a terminal, and carry the time left elsewhere.
+
+    Of several processes, the main one alone shows it.
+    """
 
     def __init__(self, total: int, first: int = 0, unit: str = "it") -> None:
         self.total = total
@@ -18,13 +23,15 @@ class Progress:
         self.started = time.monotonic()
         self.is_terminal = sys.stderr.isatty()
         # disable=None lets tqdm write to terminals only: log files get no carriage returns.
-        self.bar = tqdm(total=total, initial=first, unit=unit, disable=None, leave=False)
+        self.bar = tqdm(total=total, initial=first, unit=unit, disable=None if is_main() else True, leave=False)
 
     def advance(self) -> None:
         self.done += 1
         self.bar.update()
 
     def line(self, text: str) -> None:
+        if not is_main():
+            return
         if self.is_terminal:
             self.bar.write(text)
         else:

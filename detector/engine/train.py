@@ -2,90 +2,145 @@
 
 from __future__ import annotations
 
-import json
-import time
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
-from pseudo_iou_ops import Assignment
+from torch import nn
 
 from ..config import Config, config_to_yaml
 from ..data import Annotations
-from ..data.loader import Batch, steps_per_epoch, training_loader
-from ..errors import UserError
+from ..data.loader import training_loader
+from ..data.sampler import steps_per_epoch
+from ..distributed import is_main, with_averaged_gradients
+from ..errors import Stopped
 from ..model import Detector
+from ..signals import StopRequest
 from ..visualise.detections import draw_targets
-from .checkpoint import save_checkpoint, training_state
+from .average import build_average, update_average
+from .checkpoint import keep_checkpoint, remove_leftovers, save_checkpoint
+from .failure import not_finite, out_of_memory
+from .log import METRICS, LogWindow, MetricsFile, NotFinite, describe, describe_evaluation
+from .optimizer import build_optimizer, set_learning_rate
+from .precision import build_scaler
 from .progress import Progress
+from .resume import Resumed, cut_rows
 from .schedule import learning_rate
+from .state import TrainingState
+from .step import train_step
 
 CHECKPOINT = "last.pt"
-METRICS = "metrics.jsonl"
+BEST = "best.pt"
+KEPT = "step_{}.pt"
+OWN_CHECKPOINT = re.compile(r"(last|best|step_\d+|nan(_rank\d+)?)\.pt")
 FIRST_BATCH = "first_batch.png"
 
+# Evaluates a network. The main process gets the figures, the one to go by first; the others get none.
+Validate = Callable[[Detector], dict[str, float]]
 
-def train(config: Config, annotations: Annotations, out: Path, device: torch.device) -> Detector:
-    """Train from random or pretrained weights; writes config.yaml, first_batch.png, metrics.jsonl and last.pt
-    into ``out``.
+
+def train(
+    config: Config,
+    annotations: Annotations,
+    out: Path,
+    device: torch.device,
+    resumed: Resumed | None = None,
+    validate: Validate | None = None,
+) -> Detector:
+    """Train, and write config.yaml, first_batch.png, metrics.jsonl and last.pt into ``out``.
+
+    Args:
+        config: of the run.
+        annotations: of the images to train on.
+        out: the folder of the run; unless it is resumed, what an earlier run left there is replaced.
+        device: of this process.
+        resumed: the checkpoint to go on from.
+        validate: called every ``train.eval_every`` steps and at the end.
+
+    Returns:
+        The network, or the average of its weights if ``train.ema`` asks for one.
 
     Raises:
-        UserError: the data can not be read, or the loss is no longer a finite number.
+        UserError: the data can not be read, memory does not suffice, or the loss is no longer a finite number.
+        Stopped: a signal came; the state was saved after the step in work.
     """
-    if not config.data.keep_empty:
-        annotations = annotations.without_empty()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
-
-    torch.manual_seed(config.train.seed)
-    model = build_model(config, len(annotations.class_names), device)
-    optimizer = build_optimizer(model, config)
+    settings = config.train
     total = total_steps(config, len(annotations))
-    loader = training_loader(config, annotations, first_step=0, last_step=total)
-    progress = Progress(total)
-    window = LogWindow()
-    model.train()
-    with (out / METRICS).open("w", encoding="utf-8") as metrics:
-        for step, batch in enumerate(loader):
-            if step == 0:
+    state = new_state(config, len(annotations.class_names), device)
+    if resumed is not None:
+        state.restore(resumed.content, resumed.file)
+    if is_main():
+        _prepare_folder(out, config, state.step)
+    network = build_network(state.model, config, device)
+    loader = training_loader(config, annotations, first_step=state.step, last_step=total)
+    progress = Progress(total, first=state.step)
+    window = LogWindow(overflow_is_skipped=state.scaler.is_enabled())
+    state.model.train()
+    with MetricsFile(out, state.step, settings.tensorboard) as metrics, StopRequest() as stop:
+        for batch in loader:
+            if state.step == 0 and is_main():
                 draw_targets(batch, annotations.class_names, out / FIRST_BATCH)
             batch = batch.to(device)
             window.data_arrived()
-            rate = learning_rate(step, total, config.optim)
-            set_learning_rate(optimizer, rate)
-            losses, assignment, gradient_norm = train_step(model, optimizer, batch)
+            rate = learning_rate(state.step, total, config.optim)
+            set_learning_rate(state.optimizer, rate)
+            try:
+                losses, assignment, gradient_norm = train_step(
+                    state.model, state.optimizer, batch, network, state.scaler
+                )
+            except torch.OutOfMemoryError:
+                raise out_of_memory(state.step + 1, batch) from None
+            if state.average is not None:
+                update_average(state.average, state.model, settings.ema, state.step)
             window.add(losses, assignment, gradient_norm, batch)
+            state.step += 1
             progress.advance()
 
-            is_last = step + 1 == total
-            should_save = is_last or (step + 1) % config.train.save_every == 0
-            if should_save or (step + 1) % config.train.log_every == 0:
-                row = {"step": step + 1, "lr": rate, **window.close(step + 1)}
-                print(json.dumps(row), file=metrics, flush=True)
+            status = stop.exit_status()
+            is_last = state.step == total
+            # A scheduler that asks to stop does not wait for an evaluation.
+            should_validate = validate is not None and (is_last or (_is_due(state, settings.eval_every) and not status))
+            should_keep = _is_due(state, settings.keep_every)
+            should_save = is_last or status or should_validate or should_keep or _is_due(state, settings.save_every)
+            if should_save or _is_due(state, settings.log_every):
+                figures = window.close(state.step)
+                if isinstance(figures, NotFinite):
+                    raise not_finite(figures, config, annotations, out)
+                epoch = state.step / steps_per_epoch(len(annotations), settings.batch_size)
+                row = {"step": state.step, "epoch": epoch, "lr": rate, **figures}
+                metrics.write(row)
                 progress.line(describe(row, total))
-            if should_save:
-                state = training_state(model, optimizer, step + 1, annotations)
-                save_checkpoint(out / CHECKPOINT, **state)
+            is_best = False
+            if validate is not None and should_validate:
+                evaluation = validate(state.evaluated())
+                is_best = _is_best(state, evaluation)
+                metrics.write({"step": state.step, **{f"eval_{name}": value for name, value in evaluation.items()}})
+                progress.line(describe_evaluation(evaluation, state.step, total))
+            if should_save and is_main():
+                save_checkpoint(out / CHECKPOINT, **state.content(annotations))
+                if should_keep:
+                    keep_checkpoint(out / CHECKPOINT, KEPT.format(state.step))
+                if is_best:
+                    keep_checkpoint(out / CHECKPOINT, BEST)
+            if status and not is_last:
+                progress.close()
+                raise Stopped(f"stopped at step {state.step} of {total}; --resume goes on from there", status)
             window.step_ended()
     progress.close()
-    return model
+    return state.evaluated()
 
 
-def train_step(
-    model: Detector, optimizer: torch.optim.Optimizer, batch: Batch
-) -> tuple[dict[str, Tensor], Assignment, Tensor]:
-    """One update, without waiting for the device: the loss terms, the assignment and the gradient norm."""
-    predictions = model(batch.images)
-    assignment = model.assign(predictions.level_shapes, batch.targets, batch.sizes)
-    losses = model.losses(predictions, assignment)
-    optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
-    limit = model.config.optim.clip_grad_norm
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradient_norm = nn.utils.clip_grad_norm_(trained, limit if limit > 0 else float("inf"))
-    optimizer.step()
-    return losses, assignment, gradient_norm
+def new_state(config: Config, num_classes: int, device: torch.device) -> TrainingState:
+    """A run that begins: the weights are drawn from ``train.seed``, the same on every process."""
+    torch.manual_seed(config.train.seed)
+    model = build_model(config, num_classes, device)
+    return TrainingState(
+        model=model,
+        optimizer=build_optimizer(model, config),
+        scaler=build_scaler(config.train, device),
+        average=build_average(model, config.train.ema),
+    )
 
 
 def build_model(config: Config, num_classes: int, device: torch.device) -> Detector:
@@ -94,17 +149,15 @@ def build_model(config: Config, num_classes: int, device: torch.device) -> Detec
     return model.to(device=device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
-def build_optimizer(model: Detector, config: Config) -> torch.optim.Optimizer:
-    optim = config.optim
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if optim.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=optim.lr, weight_decay=optim.weight_decay)
-    return torch.optim.SGD(trained, lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay)
+def build_network(model: Detector, config: Config, device: torch.device) -> nn.Module:
+    """What a step calls for its predictions: the model, its gradients averaged over the processes, compiled if wished.
 
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    Assignment and losses are outside: they take what changes from batch to batch.
+    """
+    network = with_averaged_gradients(model, device)
+    if config.train.compile:
+        network.compile(dynamic=True)
+    return network
 
 
 def total_steps(config: Config, images: int) -> int:
@@ -113,69 +166,27 @@ def total_steps(config: Config, images: int) -> int:
     return config.train.epochs * steps_per_epoch(images, config.train.batch_size)
 
 
-class LogWindow:
-    """The steps between two log lines; their figures stay on the device until :meth:`close` reads them."""
-
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self.rows: list[Tensor] = []
-        self.files: list[tuple[str, ...]] = []
-        self.images = 0
-        self.data_seconds = 0.0
-        self.started = self.waiting_since = time.perf_counter()
-
-    def data_arrived(self) -> None:
-        self.data_seconds += time.perf_counter() - self.waiting_since
-
-    def step_ended(self) -> None:
-        self.waiting_since = time.perf_counter()
-
-    def add(self, losses: dict[str, Tensor], assignment: Assignment, gradient_norm: Tensor, batch: Batch) -> None:
-        per_box = assignment.pos_per_box
-        boxes = torch.full((), per_box.numel(), device=per_box.device)
-        values = [*losses.values(), gradient_norm, assignment.num_pos.sum(), (per_box == 0).sum(), boxes]
-        self.names = (*losses, "grad_norm", "num_pos", "unmatched", "boxes")
-        self.rows.append(torch.stack([value.detach().float() for value in values]))
-        self.files.append(batch.files)
-        self.images += len(batch.files)
-
-    def close(self, step: int) -> dict[str, float]:
-        """Means since the last call; raises UserError at a loss or gradient that is not finite.
-
-        ``step`` is the number of the last step added.
-        """
-        table = torch.stack(self.rows).cpu()
-        finite = table.isfinite().all(1)
-        if not bool(finite.all()):
-            bad = int((~finite).nonzero()[0])
-            values = ", ".join(f"{n} {v:g}" for n, v in zip(self.names, table[bad].tolist(), strict=True))
-            raise UserError(
-                f"step {step - len(self.rows) + 1 + bad}: the loss is not finite ({values}); images: "
-                f"{', '.join(self.files[bad])}; a lower --optim.lr or a longer warm-up may help"
-            )
-        mean = dict(zip(self.names, table.mean(0).tolist(), strict=True))
-        seconds = time.perf_counter() - self.started
-        steps, images = len(self.rows), self.images
-        row = {
-            "loss": sum(mean[name] for name in self.names[: self.names.index("grad_norm")]),
-            **{f"loss_{name}": mean[name] for name in self.names[: self.names.index("grad_norm")]},
-            "grad_norm": mean["grad_norm"],
-            "num_pos": mean["num_pos"],
-            "boxes_without_positive": mean["unmatched"] / max(mean["boxes"], 1e-9),
-            "seconds_per_step": seconds / steps,
-            "data_share": self.data_seconds / seconds,
-            "images_per_second": images / seconds,
-        }
-        self.rows, self.files, self.images, self.data_seconds = [], [], 0, 0.0
-        self.started = time.perf_counter()
-        return row
+def _prepare_folder(out: Path, config: Config, first_step: int) -> None:
+    """Make the folder of a run; delete what is not of this run, up to its step."""
+    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    if first_step:
+        cut_rows(out / METRICS, first_step)
+    else:
+        for file in out.iterdir():
+            if OWN_CHECKPOINT.fullmatch(file.name):
+                file.unlink()
+    (out / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
 
 
-def describe(row: dict[str, float], total: int) -> str:
-    """A log row as one line of text."""
-    losses = "  ".join(f"{name[5:]} {row[name]:.3f}" for name in row if name.startswith("loss_"))
-    return (
-        f"step {row['step']:.0f}/{total}  loss {row['loss']:.3f} ({losses})  lr {row['lr']:.2g}  "
-        f"positives {row['num_pos']:.0f}  boxes without {100 * row['boxes_without_positive']:.1f}%  "
-        f"{row['images_per_second']:.1f} images/s  data {100 * row['data_share']:.0f}%"
-    )
+def _is_due(state: TrainingState, every: int) -> bool:
+    return every > 0 and state.step % every == 0
+
+
+def _is_best(state: TrainingState, evaluation: dict[str, float]) -> bool:
+    """Whether the first figure is the highest so far, which it is from here on."""
+    figure = next(iter(evaluation.values()), None)
+    if figure is None or (state.best is not None and figure <= state.best):
+        return False
+    state.best = figure
+    return True

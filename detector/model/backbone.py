@@ -14,6 +14,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from ..config import ModelConfig
 from ..errors import UserError
+from .deformable import make_deformable
 
 STRIDES = (8, 16, 32, 64, 128)
 
@@ -36,6 +37,8 @@ def build_backbone(config: ModelConfig, load_weights: bool = True) -> BackboneWi
         _move_stride(net, config.backbone)
     if load_weights and config.weights != "none":
         _load(net, config)
+    if config.deformable:  # after the weights, which have no offsets
+        make_deformable(net, config.deform_groups, config.backbone)
     _freeze(net, config.trainable_stages)
     width = net.inplanes
     return BackboneWithFPN(
@@ -87,8 +90,10 @@ def _cached_imagenet_file(backbone: str) -> Path:
     weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
     file: Path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.is_file():
+        digest = file.stem.rpartition("-")[2]  # torchvision names its files so
         raise UserError(
-            f"model.weights: {file} is missing; download it from {weights.url}, or use --model.weights none"
+            f"model.weights: {file} is missing; put {weights.url} there (its sha256 begins with {digest}), "
+            f"or give another file with --model.weights"
         )
     return file
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,8 @@ from .postprocess import Detections, detections
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Of the weights of MSRA and Detectron: the channels are blue, green, red, and are not scaled.
+CAFFE_MEAN = (102.9801, 115.9465, 122.7717)
 
 
 class Detector(nn.Module):
@@ -31,12 +35,14 @@ class Detector(nn.Module):
         self.backbone = build_backbone(config.model, load_weights)
         self.head = Head(config.model, num_classes, STRIDES)
         self.assigner = PointAssigner(STRIDES, config.assign.rule())
-        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        mean, std = pixel_statistics(config.model.pixels)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
 
     def forward(self, images: Tensor) -> Predictions:
         """``images`` (B, 3, H, W) uint8 RGB, sides multiples of 32; normalised here, on their device."""
-        normalised = (images.float() - self.mean) / self.std
+        pixels = images.flip(1) if self.config.model.pixels == "caffe" else images
+        normalised = (pixels.float() - self.mean) / self.std
         if self.config.train.channels_last:
             normalised = normalised.contiguous(memory_format=torch.channels_last)
         return self.head(list(self.backbone(normalised).values()))  # type: ignore[no-any-return]
@@ -81,10 +87,17 @@ class Detector(nn.Module):
         return detections(predictions, points, sizes, self.config.postprocess)
 
 
+def pixel_statistics(pixels: Literal["rgb", "caffe"]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (3, 1, 1) of the channels, in the order that the weights expect."""
+    if pixels == "caffe":
+        return torch.tensor(CAFFE_MEAN).view(3, 1, 1), torch.ones(3, 1, 1)
+    return 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
+
+
 def _point_strides(predictions: Predictions) -> Tensor:
     """(P,) float32, the stride of each point's level."""
     strides = [
-        torch.full((height * width,), float(stride), device=predictions.ltrb.device)
+        torch.full((height * width,), float(stride), device=predictions.ltrb_maps[0].device)
         for (height, width), stride in zip(predictions.level_shapes, STRIDES, strict=True)
     ]
     return torch.cat(strides)

@@ -13,31 +13,54 @@ from ..config import ModelConfig
 
 # exp(10) strides are more than any image; beyond, float32 would overflow in the areas.
 LARGEST_EXPONENT = 10.0
+# Where relu gives 0: a box keeps an area, so that no IoU is 0 / 0.
+SMALLEST_DISTANCE = 1e-3
 
 
 class Predictions(NamedTuple):
-    """What the network says of the points of all levels, in the order of ``pseudo_iou_ops.assign``.
+    """What the network says of the points of all levels, one tensor per level, as the convolutions leave it.
 
-    ``class_logits`` (B, P, C); ``ltrb`` (B, P, 4) float32, distances to the sides in pixels, positive;
-    ``centerness_logits`` (B, P) or None; ``level_shapes`` L times (H, W).
+    ``class_maps`` (B, C, H, W), logits; ``ltrb_maps`` (B, 4, H, W) float32, distances to the sides in pixels,
+    positive; ``centerness_maps`` (B, 1, H, W), logits, or None.
     """
 
-    class_logits: Tensor
-    ltrb: Tensor
-    centerness_logits: Tensor | None
-    level_shapes: tuple[tuple[int, int], ...]
+    class_maps: tuple[Tensor, ...]
+    ltrb_maps: tuple[Tensor, ...]
+    centerness_maps: tuple[Tensor, ...] | None
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """L times (H, W)."""
+        return tuple((level.shape[-2], level.shape[-1]) for level in self.class_maps)
+
+    @property
+    def class_logits(self) -> Tensor:
+        """(B, P, C), in the order of ``pseudo_iou_ops.assign``; a copy, as the two below."""
+        return _flat(self.class_maps)
+
+    @property
+    def ltrb(self) -> Tensor:
+        """(B, P, 4)."""
+        return _flat(self.ltrb_maps)
+
+    @property
+    def centerness_logits(self) -> Tensor | None:
+        """(B, P) or None."""
+        return None if self.centerness_maps is None else _flat(self.centerness_maps).squeeze(-1)
 
 
 class Head(nn.Module):
     """Class and box branch (paper, section 3.2, with the group normalisation of section 4.1).
 
-    A distance is ``exp(scale * x) * stride``, with one learnable scale per level as in FCOS.
+    A distance is ``exp(scale * x) * stride``, with one learnable scale per level as in FCOS, or the authors'
+    ``relu(scale * x) * stride``.
     """
 
     def __init__(self, config: ModelConfig, num_classes: int, strides: Sequence[int]) -> None:
         super().__init__()
         channels = config.channels
         self.strides = tuple(strides)
+        self.box_activation = config.box_activation
         self.class_branch = _branch(config)
         self.box_branch = _branch(config)
         self.class_output = nn.Conv2d(channels, num_classes, 3, padding=1)
@@ -56,18 +79,18 @@ class Head(nn.Module):
         """``features``: one (B, channels, H, W) per level."""
         classes, boxes, centers = [], [], []
         for feature, stride, scale in zip(features, self.strides, self.scales, strict=True):
-            classes.append(_flat(self.class_output(self.class_branch(feature))))
+            classes.append(self.class_output(self.class_branch(feature)))
             box_feature = self.box_branch(feature)
-            exponent = scale * _flat(self.box_output(box_feature)).float()
-            boxes.append(exponent.clamp(max=LARGEST_EXPONENT).exp() * stride)
+            boxes.append(self._distances(scale * self.box_output(box_feature).float()) * stride)
             if self.centerness_output is not None:
-                centers.append(_flat(self.centerness_output(box_feature)).squeeze(-1))
-        return Predictions(
-            class_logits=torch.cat(classes, dim=1),
-            ltrb=torch.cat(boxes, dim=1),
-            centerness_logits=torch.cat(centers, dim=1) if centers else None,
-            level_shapes=tuple((feature.shape[-2], feature.shape[-1]) for feature in features),
-        )
+                centers.append(self.centerness_output(box_feature))
+        return Predictions(tuple(classes), tuple(boxes), tuple(centers) or None)
+
+    def _distances(self, scaled: Tensor) -> Tensor:
+        """From the scaled outputs to positive distances in strides."""
+        if self.box_activation == "relu":
+            return scaled.clamp(min=SMALLEST_DISTANCE)
+        return scaled.clamp(max=LARGEST_EXPONENT).exp()
 
 
 def _branch(config: ModelConfig) -> nn.Sequential:
@@ -81,6 +104,6 @@ def _branch(config: ModelConfig) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _flat(output: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H * W, C): row-major points, as the op orders them."""
-    return output.permute(0, 2, 3, 1).flatten(1, 2)
+def _flat(maps: Sequence[Tensor]) -> Tensor:
+    """L times (B, C, H, W) to (B, P, C): level after level, row-major points."""
+    return torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2) for level in maps], dim=1)

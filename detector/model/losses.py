@@ -1,4 +1,4 @@
-"""The paper's loss: focal + lambda * IoU, over the number of positives.
+"""The paper's loss: focal + lambda * IoU, over the number of positives of all processes.
 
 Everything is dense and masked: no point is gathered, nothing is read back by the host, and every parameter
 gets a gradient even if no point is positive.
@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import sigmoid_focal_loss
 
+import pseudo_iou_ops
 from pseudo_iou_ops import Assignment
 
 from ..config import LossConfig
+from ..distributed import total_over_ranks, world_size
 from .head import Predictions
 
 IGNORED = -2
@@ -33,17 +35,63 @@ def detection_losses(
     Returns:
         ``class``, ``box`` and, with a centerness output, ``centerness``.
     """
+    sums = total_over_ranks(torch.stack((assignment.num_pos.sum().float(), assignment.centerness.sum())))
+    # The mean of the processes' losses, as of their gradients, is then the loss of all images in one process.
+    num_positive = sums[0].clamp(min=1) / world_size()
+    weight_sum = sums[1].clamp(min=1e-6) / world_size()
+    compute = _fused_losses if config.implementation == "fused" else _plain_losses
+    losses = compute(predictions, assignment, target_ltrb, num_positive, weight_sum, config)
+    losses["box"] = config.box_weight * losses["box"]
+    return losses
+
+
+def _fused_losses(
+    predictions: Predictions,
+    assignment: Assignment,
+    target_ltrb: Tensor,
+    num_positive: Tensor,
+    weight_sum: Tensor,
+    config: LossConfig,
+) -> dict[str, Tensor]:
+    """By the library's ops: the maps are read where they lie, loss and gradient in one pass."""
+    labels = assignment.labels
+    is_weighted = config.weight_boxes_by_centerness
+    losses = {
+        "class": pseudo_iou_ops.sigmoid_focal_loss(
+            predictions.class_maps, labels, config.focal_alpha, config.focal_gamma, num_positive
+        ),
+        "box": pseudo_iou_ops.ltrb_iou_loss(
+            predictions.ltrb_maps,
+            target_ltrb,
+            labels,
+            weights=assignment.centerness if is_weighted else None,
+            kind=config.box,
+            normalizer=weight_sum if is_weighted else num_positive,
+        ),
+    }
+    if predictions.centerness_maps is not None:
+        losses["centerness"] = pseudo_iou_ops.centerness_loss(
+            predictions.centerness_maps, labels, assignment.centerness, num_positive
+        )
+    return losses
+
+
+def _plain_losses(
+    predictions: Predictions,
+    assignment: Assignment,
+    target_ltrb: Tensor,
+    num_positive: Tensor,
+    weight_sum: Tensor,
+    config: LossConfig,
+) -> dict[str, Tensor]:
+    """In plain torch: what the ops are checked against."""
     is_positive = assignment.labels >= 0
-    num_positive = assignment.num_pos.sum().clamp(min=1).float()
-    losses = {"class": _class_loss(predictions.class_logits, assignment.labels, config) / num_positive}
-
     box_losses = _box_losses(predictions.ltrb, target_ltrb, is_positive, config)
+    losses = {"class": _class_loss(predictions.class_logits, assignment.labels, config) / num_positive}
     if config.weight_boxes_by_centerness:
-        weight_sum = assignment.centerness.sum().clamp(min=1e-6)
-        losses["box"] = config.box_weight * (box_losses * assignment.centerness).sum() / weight_sum
+        losses["box"] = (box_losses * assignment.centerness).sum() / weight_sum
     else:
-        losses["box"] = config.box_weight * box_losses.sum() / num_positive
-
+        losses["box"] = box_losses.sum() / num_positive
     if predictions.centerness_logits is not None:
         errors = binary_cross_entropy_with_logits(
             predictions.centerness_logits.float(), assignment.centerness, reduction="none"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image, nms
 
 from ..config import PostprocessConfig
 from .head import Predictions
@@ -20,6 +21,15 @@ class Detections(NamedTuple):
     labels: Tensor
 
 
+class Decoded(NamedTuple):
+    """Of B images and P points: ``boxes`` (B, P, 4) x1 y1 x2 y2, not clipped; ``class_scores`` and ``scores``
+    (B, P, C), the second times the centerness."""
+
+    boxes: Tensor
+    class_scores: Tensor
+    scores: Tensor
+
+
 def detections(predictions: Predictions, points: Tensor, sizes: Tensor, config: PostprocessConfig) -> list[Detections]:
     """The detections of each image, in pixels of the resized image.
 
@@ -29,46 +39,54 @@ def detections(predictions: Predictions, points: Tensor, sizes: Tensor, config: 
         sizes: (B, 2), height and width of the images without padding.
         config: thresholds and limits.
     """
-    class_scores = predictions.class_logits.float().sigmoid()
-    # As in FCOS, the threshold is on the class alone and the ranking on class times centerness.
-    scores = class_scores
-    if predictions.centerness_logits is not None:
-        scores = class_scores * predictions.centerness_logits.float().sigmoid().unsqueeze(-1)
-    boxes = torch.cat((points - predictions.ltrb[..., :2], points + predictions.ltrb[..., 2:]), dim=-1)
-    point_counts = [height * width for height, width in predictions.level_shapes]
+    decoded = decode(predictions, points)
     return [
-        _image_detections(class_scores[b], scores[b], boxes[b], point_counts, (int(h), int(w)), config)
-        for b, (h, w) in enumerate(sizes.tolist())
+        image_detections(decoded, index, predictions.level_shapes, (int(height), int(width)), config)
+        for index, (height, width) in enumerate(sizes.tolist())
     ]
+
+
+def decode(predictions: Predictions, points: Tensor) -> Decoded:
+    """The box and the scores of every point; ``points`` (P, 2) float32, x y in pixels."""
+    boxes = torch.cat((points - predictions.ltrb[..., :2], points + predictions.ltrb[..., 2:]), dim=-1)
+    class_scores = predictions.class_logits.float().sigmoid()
+    if predictions.centerness_logits is None:
+        return Decoded(boxes, class_scores, class_scores)
+    centerness = predictions.centerness_logits.float().sigmoid().unsqueeze(-1)
+    return Decoded(boxes, class_scores, class_scores * centerness)
+
+
+def image_detections(
+    decoded: Decoded,
+    index: int,
+    level_shapes: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    config: PostprocessConfig,
+) -> Detections:
+    """The detections of one image of a batch; ``size`` is its height and width without padding."""
+    boxes, class_scores, scores = (tensor[index] for tensor in decoded)
+    num_classes = scores.shape[1]
+    kept = []
+    first = 0
+    for height, width in level_shapes:
+        rows = slice(first, first + height * width)
+        # As in FCOS, the threshold is on the class alone and the ranking on class times centerness.
+        passing = (class_scores[rows].flatten() > config.score_threshold).nonzero().squeeze(1)
+        best = scores[rows].flatten()[passing].argsort(descending=True, stable=True)
+        kept.append(passing[best[: config.candidates_per_level]] + first * num_classes)
+        first += height * width
+    candidates = torch.cat(kept)
+    candidate_scores = scores.flatten()[candidates]
+    labels = candidates % num_classes
+    candidate_boxes = clip_boxes_to_image(boxes[candidates // num_classes], size)
+    # Boxes of different classes are moved apart, so that they never meet. Without the branch on the number of
+    # boxes that torchvision's batched_nms has, this can be exported.
+    apart = candidate_boxes + (labels * (max(size) + 1)).unsqueeze(1)
+    best = nms(apart, candidate_scores, config.nms_threshold)[: config.detections_per_image]
+    return Detections(candidate_boxes[best], candidate_scores[best], labels[best])
 
 
 def rescaled(found: Detections, size: Tensor, original_size: Tensor) -> Detections:
     """Detections in pixels of the file, from those in pixels of the image resized to ``size`` (h, w)."""
     scale = (original_size / size).flip(0).repeat(2).to(found.boxes)
     return found._replace(boxes=found.boxes * scale)
-
-
-def _image_detections(
-    class_scores: Tensor,
-    scores: Tensor,
-    boxes: Tensor,
-    point_counts: list[int],
-    size: tuple[int, int],
-    config: PostprocessConfig,
-) -> Detections:
-    num_classes = scores.shape[1]
-    kept = []
-    first = 0
-    for count in point_counts:
-        rows = slice(first, first + count)
-        passing = (class_scores[rows].flatten() > config.score_threshold).nonzero().squeeze(1)
-        best = scores[rows].flatten()[passing].argsort(descending=True, stable=True)
-        kept.append(passing[best[: config.candidates_per_level]] + first * num_classes)
-        first += count
-    candidates = torch.cat(kept)
-    candidate_scores = scores.flatten()[candidates]
-    labels = candidates % num_classes
-    candidate_boxes = clip_boxes_to_image(boxes[candidates // num_classes], size)
-    best = batched_nms(candidate_boxes, candidate_scores, labels, config.nms_threshold)
-    best = best[: config.detections_per_image]
-    return Detections(candidate_boxes[best], candidate_scores[best], labels[best])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pseudo_iou_ops import Assignment, AssignRule, assign, centerness, level_points, pseudo_iou, scaled_box
 
-from .palette import INK, WRONG, add_box, colour, pyplot, show_image
+from .palette import IGNORED, INK, WRONG, add_box, colour, pyplot, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,6 +109,7 @@ def _draw_image_column(column: Sequence[Axes], scene: Scene) -> None:
     for row, box in enumerate(scene.boxes.tolist()):
         add_box(column[0], box, edgecolor="white", linewidth=3.0, alpha=0.8)
         add_box(column[0], box, edgecolor=colour(row), linewidth=1.6)
+    _draw_ignore_regions(column[0], scene)
     if len(column) > 1:
         column[1].legend(handles=_legend(), loc="upper left", frameon=False, fontsize=9, labelspacing=0.8)
 
@@ -122,7 +123,8 @@ def _legend() -> list[Any]:
         Line2D([], [], color=colour(0), markersize=7, **point, label="positive point, in the colour of its box"),
         Line2D([], [], color=INK, alpha=0.55, markersize=2.5, **point, label="background point inside a box"),
         Line2D([], [], color=colour(0), linewidth=1.0, linestyle="--", label="where the metric is the threshold"),
-        Patch(facecolor="#BFBFBF", edgecolor="#666666", hatch="//////", linewidth=0, label="ignored point"),
+        Patch(facecolor="#BFBFBF", edgecolor=IGNORED, hatch="//////", linewidth=0, label="ignored point"),
+        Line2D([], [], color=IGNORED, linewidth=1.4, linestyle=":", label="region to ignore (crowd, difficult)"),
         Line2D([], [], color=WRONG, linewidth=1.8, linestyle=(0, (4, 2)), label="box without a positive point"),
     ]
 
@@ -266,8 +268,7 @@ def _xy(points: Tensor) -> tuple[Any, Any]:
 
 
 def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment) -> None:
-    for box in scene.ignore_boxes.tolist():
-        add_box(axes, box, edgecolor="#777777", linewidth=1.0, linestyle=":")
+    _draw_ignore_regions(axes, scene)
     ignored = result.matched[0, level.points] == -2
     half = level.stride / 2
     for x, y in level_points([level.shape], [level.stride], rule.offset)[ignored].tolist():
@@ -276,10 +277,16 @@ def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, resu
             [x - half, y - half, x + half, y + half],
             fill=True,
             facecolor=(0.75, 0.75, 0.75, 0.8),
-            edgecolor="#666666",
+            edgecolor=IGNORED,
             hatch="//////",
             linewidth=0,
         )
+
+
+def _draw_ignore_regions(axes: Axes, scene: Scene) -> None:
+    for box in scene.ignore_boxes.tolist():
+        add_box(axes, box, edgecolor="white", linewidth=2.6, alpha=0.7)
+        add_box(axes, box, edgecolor=IGNORED, linewidth=1.4, linestyle=":")
 
 
 def _title(rule: AssignRule, result: Assignment) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.loader import Batch
 from ..model import Detections
-from .palette import add_box, colour, pyplot, show_image
+from .palette import add_box, add_caption, colour, pyplot, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +27,19 @@ class Picture(NamedTuple):
     truth: tuple[Tensor, Tensor] | None
 
 
-def draw_detections(pictures: Sequence[Picture], class_names: Sequence[str], file: Path, columns: int = 1) -> None:
-    """Write images with their detections, ``columns`` to a line, each beside its ground truth if known."""
+def draw_detections(
+    pictures: Sequence[Picture],
+    class_names: Sequence[str],
+    file: Path,
+    columns: int = 1,
+    panel_width: float = PANEL_WIDTH,
+) -> None:
+    """Write images with their detections, ``columns`` to a line, each beside its ground truth if known.
+
+    ``panel_width`` is an image's, in inches of 130 pixels.
+    """
     panels = 2 if any(picture.truth is not None for picture in pictures) else 1
-    figure, grid = _grid([picture.image for picture in pictures], columns, panels)
+    figure, grid = _grid([picture.image for picture in pictures], columns, panels, panel_width)
     for position, (image, found, truth) in enumerate(pictures):
         line, column = divmod(position, columns)
         captions = [
@@ -60,7 +69,9 @@ def draw_targets(batch: Batch, class_names: Sequence[str], file: Path, columns: 
     _save(figure, file)
 
 
-def _grid(images: Sequence[Tensor] | Tensor, columns: int, panels: int) -> tuple[Any, Any]:
+def _grid(
+    images: Sequence[Tensor] | Tensor, columns: int, panels: int, panel_width: float = PANEL_WIDTH
+) -> tuple[Any, Any]:
     """A figure with ``panels`` empty axes for each image."""
     plt = pyplot()
     lines = math.ceil(len(images) / columns)
@@ -69,7 +80,7 @@ def _grid(images: Sequence[Tensor] | Tensor, columns: int, panels: int) -> tuple
         lines,
         columns * panels,
         squeeze=False,
-        figsize=(PANEL_WIDTH * columns * panels, (PANEL_WIDTH * ratio + 0.25) * lines),
+        figsize=(panel_width * columns * panels, (panel_width * ratio + 0.25) * lines),
         layout="constrained",
     )
     for axes in grid.flat:
@@ -88,19 +99,4 @@ def _draw(axes: Axes, image: Tensor, boxes: Tensor, labels: Tensor, captions: Se
     for box, label, caption in zip(boxes.tolist(), labels.tolist(), captions, strict=True):
         add_box(axes, box, edgecolor="white", linewidth=2.4, alpha=0.7)
         add_box(axes, box, edgecolor=colour(label), linewidth=1.4)
-        axes.text(
-            box[0],
-            box[1],
-            caption,
-            fontsize=6.5,
-            color="white",
-            va="bottom",
-            ha="left",
-            clip_on=True,
-            bbox={
-                "boxstyle": "square,pad=0.15",
-                "facecolor": colour(label),
-                "edgecolor": "none",
-                "alpha": 0.9,
-            },
-        )
+        add_caption(axes, box[0], box[1], caption, colour(label))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#B8A200", "#7B52AB", "#8C5A2B")
 WRONG = "#E3170A"
 INK = "#20242A"
+IGNORED = "#666666"
 
 
 def pyplot() -> Any:
@@ -34,6 +35,14 @@ def show_image(axes: Axes, image: Any, width: int, height: int) -> None:
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def add_caption(axes: Axes, x: float, y: float, text: str, background: str) -> None:
+    """White text on a colour, above the point, or below it where it would be cut at the top of the image."""
+    box = {"boxstyle": "square,pad=0.15", "facecolor": background, "edgecolor": "none", "alpha": 0.9}
+    va = "top" if y < 0.05 * axes.get_ylim()[0] else "bottom"
+    style: dict[str, Any] = {"fontsize": 6.5, "color": "white", "bbox": box, "clip_on": True}
+    axes.text(x, max(y, 0), text, va=va, ha="left", parse_math=False, **style)  # a class may have a $ in its name
 
 
 def add_box(axes: Axes, box: list[float], **style: Any) -> None:

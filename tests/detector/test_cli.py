@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from detector.cli import main
 from detector.config import Config, check_config, config_from_dict, config_to_dict, config_to_yaml, load_config
 from detector.errors import UsageError
+from detector.evaluation.coco import STAT_NAMES
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "detector" / "configs"
@@ -85,6 +87,21 @@ def test_mistakes_in_yaml_are_one_line(tmp_path: Path, text: str, message: str) 
         (["train", "--config", "nowhere.yaml"], 2, "nowhere.yaml: No such file"),
         (["train", "--assign.threshold", "1.5"], 2, "assign.threshold: expected"),
         (["train", "--train.batch-size", "0"], 2, "train.batch_size: expected at least 1, got 0"),
+        (
+            ["train", "--data.classes", "cat", "dog", "cat"],
+            2,
+            "data.classes: expected each class once, got cat, dog, cat",
+        ),
+        (["train", "--eval.max-detections", "10"], 2, "eval.max_detections: expected more than 10, got 10"),
+        (["train", "--eval.limit", "0"], 2, "eval.limit: expected at least 1, got 0"),
+        (["train", "--postprocess.nms-threshold", "2"], 2, "postprocess.nms_threshold: expected in [0, 1], got 2.0"),
+        (
+            ["train", "--postprocess.score-threshold", "1"],
+            2,
+            "postprocess.score_threshold: expected in [0, 1), got 1.0",
+        ),
+        (["train", "--postprocess.detections-per-image", "0"], 2, "detections_per_image: expected at least 1 of each"),
+        (["train", "--data.max-side", "0"], 2, "data.max_side: expected at least 1 of each, got (128, 0)"),
         (["train", "--model.norm", "frozen"], 2, "model.weights: expected pretrained weights, or"),
         (["train", "--train.device", "toaster"], 2, "train.device: 'toaster' is not available"),
         (["train", "--data.format", "coco", "--data.root", "nowhere"], 1, "data.root: no folder 'nowhere'"),
@@ -161,11 +178,14 @@ def test_train_eval_predict(config_file: Path, tmp_path: Path, runs: Path, capfd
         capfd, "eval", "--checkpoint", checkpoint, "--eval.limit", "3", "--postprocess.score-threshold", "0.0"
     )
     assert status == 0, err
-    assert out.count("Average Precision") == 6
+    assert [line.split()[0] for line in out.splitlines()[:12]] == list(STAT_NAMES)
     assert "triangle" in out
+    assert re.search(r"^inference \d+\.\d s, evaluation \d+\.\d s$", out, re.MULTILINE)
     report = json.loads((folder / "eval.json").read_text())
     assert report["images"] == 3
     assert report["protocol"]["nms_threshold"] == 0.5
+    assert report["protocol"]["backend"] == "pycocotools"
+    assert set(report["seconds"]) == {"inference", "evaluation"}
     results = json.loads((folder / "detections.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
 

@@ -15,13 +15,12 @@ from detector.config import Config, DataConfig, SyntheticConfig
 from detector.data import Annotations, load_annotations
 from detector.data.loader import (
     DetectionDataset,
-    TrainingBatches,
     collate,
     read_image,
     training_loader,
 )
 from detector.data.synthetic import SHAPES, draw_scene, ensure_synthetic
-from detector.data.transforms import apply_transform, evaluation_transform, seed_of, training_transform
+from detector.data.transforms import Boxes, apply_transform, evaluation_transform, seed_of, training_transform
 from detector.errors import UserError
 
 
@@ -68,13 +67,19 @@ def marked_image(height: int, width: int, box: tuple[int, int, int, int]) -> tor
     return image
 
 
+def some_boxes(*rows: tuple[float, float, float, float]) -> Boxes:
+    """Labels count from 0, and every second box is to ignore."""
+    count = len(rows)
+    return Boxes(torch.tensor(rows).reshape(-1, 4), torch.arange(count), torch.arange(count) % 2 == 1)
+
+
 def test_transforms_keep_boxes_on_their_pixels() -> None:
     image = marked_image(60, 90, (9, 12, 33, 48))
-    box = torch.tensor([[9.0, 12.0, 33.0, 48.0]])
+    box = some_boxes((9.0, 12.0, 33.0, 48.0))
     config = DataConfig(short_sides=(100, 120), max_side=400)
     seen = set()
     for seed in range(12):
-        moved, boxes = apply_transform(training_transform(config), image, box, seed)
+        moved, (boxes, _, _) = apply_transform(training_transform(config), image, box, seed)
         assert moved.dtype == torch.uint8
         bright = moved[0] > 127
         rows, columns = bright.any(1).nonzero(), bright.any(0).nonzero()
@@ -85,7 +90,7 @@ def test_transforms_keep_boxes_on_their_pixels() -> None:
 
 
 def test_transforms_depend_on_the_seed_alone() -> None:
-    image, box = marked_image(60, 90, (9, 12, 33, 48)), torch.tensor([[9.0, 12.0, 33.0, 48.0]])
+    image, box = marked_image(60, 90, (9, 12, 33, 48)), some_boxes((9.0, 12.0, 33.0, 48.0))
     transform = training_transform(DataConfig(short_sides=(50, 60, 70)))
     torch.manual_seed(0)
     first = [apply_transform(transform, image, box, seed)[0] for seed in range(5)]
@@ -98,15 +103,25 @@ def test_transforms_depend_on_the_seed_alone() -> None:
 
 
 def test_transforms_take_images_without_boxes() -> None:
-    _, boxes = apply_transform(
-        training_transform(DataConfig(short_sides=(50,))), marked_image(60, 90, (0, 0, 1, 1)), torch.zeros(0, 4), 0
-    )
-    assert boxes.shape == (0, 4)
+    transform = training_transform(DataConfig(short_sides=(50,)))
+    _, boxes = apply_transform(transform, marked_image(60, 90, (0, 0, 1, 1)), some_boxes(), 0)
+    assert [tuple(field.shape) for field in boxes] == [(0, 4), (0,), (0,)]
+
+
+def test_training_cuts_boxes_at_the_border_and_drops_those_of_no_size() -> None:
+    boxes = some_boxes((10, 10, 20, 20), (-8, -8, 6, 70), (30, 30, 30, 50), (95, 5, 99, 9), (40, 20, 60, 40))
+    transform = training_transform(DataConfig(short_sides=(60,), flip=0.0))
+    _, kept = apply_transform(transform, marked_image(60, 90, (0, 0, 1, 1)), boxes, 0)
+    assert kept.boxes.tolist() == [[10, 10, 20, 20], [0, 0, 6, 60], [40, 20, 60, 40]]
+    assert kept.labels.tolist() == [0, 1, 4]  # what belongs to a box goes with it
+    assert kept.ignore.tolist() == [False, True, False]
+    _, all_of_them = apply_transform(evaluation_transform(DataConfig()), marked_image(60, 90, (0, 0, 1, 1)), boxes, 0)
+    assert len(all_of_them.boxes) == 5
 
 
 def test_evaluation_resizes_within_the_longer_side() -> None:
     config = DataConfig(eval_short_side=80, max_side=100)
-    image, _ = apply_transform(evaluation_transform(config), marked_image(40, 80, (0, 0, 1, 1)), torch.zeros(0, 4), 0)
+    image, _ = apply_transform(evaluation_transform(config), marked_image(40, 80, (0, 0, 1, 1)), some_boxes(), 0)
     assert image.shape == (3, 50, 100)
 
 
@@ -131,18 +146,6 @@ def test_collate_pads_and_packs(config: Config, annotations: Annotations) -> Non
     assert batch.targets.labels[begin:end].tolist() == [0]
     assert batch.targets.ignore_boxes.tolist() == [[1, 2, 3, 4]]
     assert batch.targets.ignore_offsets.tolist() == [0, 0, 1, 1]
-
-
-def test_training_batches_are_a_function_of_the_step() -> None:
-    everything = list(TrainingBatches(10, 4, seed=3, first_step=0, last_step=6))
-    assert list(TrainingBatches(10, 4, seed=3, first_step=3, last_step=6)) == everything[3:]
-    assert [epoch for (epoch, _), *_ in everything] == [0, 0, 1, 1, 2, 2]
-    indices = [index for batch in everything[:2] for _, index in batch]
-    assert len(set(indices)) == 8
-    assert everything[0] != everything[2]
-    assert list(TrainingBatches(10, 4, seed=4, first_step=0, last_step=6)) != everything
-    small = list(TrainingBatches(3, 8, seed=0, first_step=0, last_step=2))
-    assert [sorted(index for _, index in batch) for batch in small] == [[0, 1, 2]] * 2
 
 
 def test_loader_processes_change_nothing(config: Config, annotations: Annotations) -> None:

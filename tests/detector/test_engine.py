@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import yaml
 
 from detector.config import Config, OptimConfig, config_to_dict
 from detector.data import Annotations
-from detector.data.loader import Batch
+from detector.data.loader import Batch, training_loader
+from detector.engine.average import build_average, update_average
 from detector.engine.checkpoint import (
     checkpoint_config,
     load_checkpoint,
@@ -23,10 +26,16 @@ from detector.engine.checkpoint import (
     save_checkpoint,
     training_state,
 )
+from detector.engine.coverage import boxes_by_level
+from detector.engine.log import LogWindow, MetricsFile, summary_writer
+from detector.engine.precision import deterministic_algorithms
 from detector.engine.progress import Progress
 from detector.engine.schedule import learning_rate
-from detector.engine.train import build_model, build_optimizer, total_steps, train, train_step
-from detector.errors import UserError
+from detector.engine.step import forward, train_step
+from detector.engine.train import build_model, build_network, build_optimizer, new_state, total_steps, train
+from detector.errors import UsageError, UserError
+from detector.training import run_dry
+from pseudo_iou_ops import Assignment
 
 CPU = torch.device("cpu")
 CLASSES = 5
@@ -161,6 +170,26 @@ def test_a_loss_that_is_not_finite_names_step_and_files(
         train(config, annotations, tmp_path, CPU)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "last.pt").exists()
+    kept = load_checkpoint(tmp_path / "nan.pt")
+    batch = list(training_loader(config, annotations, 0, 3))[-1]
+    assert kept["step"] == 3
+    assert math.isnan(kept["losses"]["class"])
+    assert torch.equal(kept["images"], batch.images)
+    assert torch.equal(kept["targets"]["boxes"], batch.targets.boxes)
+    assert all(file in str(caught.value) for file in batch.files)
+
+
+def test_running_out_of_memory_says_with_what(
+    config: Config, annotations: Annotations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import detector.engine.train as engine
+
+    def full(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr(engine, "train_step", full)
+    with pytest.raises(UserError, match=r"step 1: out of memory on cpu with 4 images, padded to 64x64, and \d+ boxes"):
+        train(config, annotations, tmp_path, CPU)
 
 
 def test_progress_in_a_log_has_the_time_left(capfd: pytest.CaptureFixture[str]) -> None:
@@ -173,3 +202,159 @@ def test_progress_in_a_log_has_the_time_left(capfd: pytest.CaptureFixture[str]) 
     out, err = capfd.readouterr()
     assert out.splitlines() == ["nothing yet  eta ?", "one of four  eta 0:00:30"]
     assert err == ""
+
+
+def test_boxes_are_counted_by_the_level_they_belong_to() -> None:
+    sides = torch.tensor([[128.0, 9.0], [9.0, 129.0], [300.0, 300.0], [600.0, 1.0], [1024.0, 9.0], [1025.0, 9.0]])
+    boxes = torch.cat((torch.full((6, 2), 7.0), 7 + sides), dim=1)
+    counts, unmatched = boxes_by_level(boxes, torch.tensor([0, 3, 0, 0, 1, 0]))
+    assert counts.tolist() == [1, 1, 1, 2, 1]
+    assert unmatched.tolist() == [1, 0, 1, 1, 1]
+    assert [count.tolist() for count in boxes_by_level(torch.zeros(0, 4), torch.zeros(0))] == [[0] * 5] * 2
+
+
+def test_the_share_of_boxes_without_a_positive_is_logged_per_level(batch: Batch) -> None:
+    window = LogWindow()
+    boxes = torch.tensor([[0.0, 0.0, 50.0, 50.0], [0.0, 0.0, 200.0, 9.0], [0.0, 0.0, 200.0, 9.0]])
+    targets = dataclasses.replace(batch.targets, boxes=boxes)
+    assignment = Assignment(*[torch.zeros(1)] * 5, num_pos=torch.tensor([3, 4]), pos_per_box=torch.tensor([7, 0, 1]))
+    losses = {"class": torch.tensor(1.0), "box": torch.tensor(2.0)}
+    for norm in (3.0, 5.0):
+        window.add(losses, assignment, torch.tensor(norm), dataclasses.replace(batch, targets=targets))
+    row = window.close(step=2)
+    assert isinstance(row, dict)
+    assert (row["loss"], row["loss_box"], row["grad_norm"], row["num_pos"]) == (3, 2, 4, 7)
+    assert row["boxes_without_positive"] == pytest.approx(1 / 3)
+    shares = {name: value for name, value in row.items() if name.startswith("boxes_without_positive_")}
+    assert shares == {"boxes_without_positive_p3": 0, "boxes_without_positive_p4": 0.5}
+
+
+def changed(config: Config, **settings: Any) -> Config:
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **settings))
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_half_precision_ends_at_the_predictions(config: Config, batch: Batch, amp: str) -> None:
+    config = changed(config, amp=amp)
+    state = new_state(config, CLASSES, CPU)
+    seen = {}
+    state.model.head.class_output.register_forward_hook(lambda *call: seen.update(network=call[2].dtype))
+    losses, assignment = forward(state.model, batch)
+    assert seen["network"] == {"bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+    assert assignment.ltrb.dtype == torch.float32
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    expected, _ = forward(new_state(changed(config, amp="fp32"), CLASSES, CPU).model, batch)
+    for name, loss in losses.items():
+        assert float(loss.detach()) == pytest.approx(float(expected[name].detach()), rel=0.05)
+
+
+def test_a_gradient_that_overflows_in_fp16_is_skipped_and_counted(config: Config, batch: Batch) -> None:
+    state = new_state(changed(config, amp="fp16"), CLASSES, CPU)
+    window = LogWindow(overflow_is_skipped=state.scaler.is_enabled())
+    before = {name: value.clone() for name, value in state.model.named_parameters()}
+    state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": 2.0**40})
+    result = train_step(state.model, state.optimizer, batch, None, state.scaler)
+    window.add(*result, batch)
+    assert not bool(result[2].isfinite())
+    for name, value in state.model.named_parameters():
+        assert torch.equal(value, before[name]), name
+    state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": 16.0})
+    result = train_step(state.model, state.optimizer, batch, None, state.scaler)
+    window.add(*result, batch)
+    row = window.close(step=2)
+    assert isinstance(row, dict)
+    assert row["skipped_steps"] == 1
+    assert row["grad_norm"] == pytest.approx(float(result[2]))
+
+
+def test_the_average_of_the_weights_follows_them_and_is_what_is_restored(
+    config: Config, annotations: Annotations, tmp_path: Path
+) -> None:
+    trained = train(changed(config, iterations=3, ema=0.99), annotations, tmp_path, CPU)
+    content = load_checkpoint(tmp_path / "last.pt")
+    name = "head.class_output.weight"
+    assert not torch.equal(content["average"][name], content["model"][name])
+    restored = restore_detector(content, config, tmp_path / "last.pt").state_dict()
+    assert torch.equal(restored[name], content["average"][name])
+    assert torch.equal(trained.state_dict()[name], content["average"][name])
+
+    model = build_model(config, CLASSES, CPU)
+    average = build_average(model, 0.99)
+    assert average is not None
+    weights = [model.head.scales.data.fill_(float(step)).clone() for step in range(1, 4)]
+    expected = weights[0]
+    for step, value in enumerate(weights):
+        model.head.scales.data.copy_(value)
+        update_average(average, model, 0.99, step)
+        if step:
+            decay = (1 + step) / (10 + step)
+            expected = decay * expected + (1 - decay) * value
+    torch.testing.assert_close(average.module.head.scales, torch.nn.Parameter(expected))
+
+
+def test_the_compiled_network_gives_the_same_losses(
+    config: Config, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, compiled = torch.compile, []
+
+    def without_code_generation(*arguments: Any, **options: Any) -> Any:
+        compiled.append(options)
+        return real(*arguments, backend="eager", **options)
+
+    monkeypatch.setattr(torch, "compile", without_code_generation)
+    state = new_state(changed(config, compile=True), CLASSES, CPU)
+    eager, _ = forward(state.model, batch)
+    network = build_network(state.model, state.model.config, CPU)
+    assert compiled == [{"dynamic": True}]
+    losses, _ = forward(state.model, batch, network)
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, eager[name], rtol=1e-4, atol=1e-5)
+
+
+def test_deterministic_algorithms_are_on_for_the_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with deterministic_algorithms(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with deterministic_algorithms(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_tensorboard_gets_the_rows(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with MetricsFile(tmp_path, tensorboard=True) as metrics:
+        metrics.write({"step": 3, "loss": 1.5})
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(3, 1.5)]
+
+
+def test_tensorboard_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"train\.tensorboard: the package tensorboard is not installed"):
+        summary_writer()
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(
+    config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    optim = dataclasses.replace(config.optim, warmup_iterations=4, decay_at=(0.75,))
+    config = dataclasses.replace(config, optim=optim)
+    run_dry(config, tmp_path / "run")
+    out, _ = capfd.readouterr()
+    assert not (tmp_path / "run").exists()
+    for pattern in (
+        r"batch_size: 4",
+        r"data: 16 images, \d+ without boxes; \d+ boxes, 0 crowd or difficult, at most 3 in an image; 4 steps an epoch",
+        r"parameters: 11,\d{3},\d{3} trained, 0 frozen",
+        r"learning rate: 0.0001 from step 0, 0.00055 from step 2, 0.001 from step 4, 0.0001 from step 6, 0.0001 from",
+        r"first batch: 4 images padded to 64x64, \d+ boxes",
+        r"assignment: \d+ positive points, \d+ of \d+ boxes without one",
+        r"loss after one update: \d\.\d+, gradient norm \d",
+        r"memory: \d\.\d+ GiB",
+        r"time: \d+\.\d+ s a step, \d+\.\d+ s to load the images of one; 0 h 00 min for 8 steps",
+        r"nothing was written",
+    ):
+        assert re.search(pattern, out), pattern

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from detector.config import AssignConfig, Config, LossConfig, ModelConfig, PostprocessConfig
+from detector.config import AssignConfig, Backbone, Config, LossConfig, ModelConfig, PostprocessConfig
 from detector.data.loader import Batch
-from detector.engine.train import build_model, build_optimizer, train_step
+from detector.engine.optimizer import build_optimizer, set_learning_rate
+from detector.engine.train import build_model, train_step
 from detector.errors import UserError
 from detector.model import Detector
 from detector.model.backbone import STRIDES, build_backbone
-from detector.model.head import Predictions
+from detector.model.deformable import ModulatedDeformConv2d
+from detector.model.head import SMALLEST_DISTANCE, Predictions
 from detector.model.losses import detection_losses, giou_loss, iou_loss
 from detector.model.postprocess import detections, rescaled
 from pseudo_iou_ops import Assignment, level_points
@@ -32,6 +36,15 @@ VARIANTS = [
     pytest.param({"loss": {"weight_boxes_by_centerness": True}}, id="weighted"),
     pytest.param({"assign": {"normalize_by_stride": True}}, id="normalised"),
     pytest.param({"assign": {"preset": "fcos"}}, id="fcos"),
+    pytest.param(
+        {
+            "model": {"box_activation": "relu", "centerness": True, "pixels": "caffe"},
+            "loss": {"box": "giou", "weight_boxes_by_centerness": True},
+            "assign": {"preset": "authors_code", "normalize_by_stride": True},
+        },
+        id="authors' code",
+    ),
+    pytest.param({"model": {"box_activation": "relu"}}, id="relu and iou"),
 ]
 
 
@@ -91,14 +104,23 @@ def test_iou_losses_agree_with_boxes() -> None:
     assert float(iou_loss(target, target).abs().max()) < 1e-6
 
 
+def one_map(points: Tensor, shape: tuple[int, int] = (2, 2)) -> tuple[Tensor]:
+    """(B, P, C) as a map (B, C, H, W) in the same memory."""
+    return (points.unflatten(1, shape).permute(0, 3, 1, 2),)
+
+
+def points_of(maps: tuple[Tensor, ...]) -> Tensor:
+    """What `one_map` was made of."""
+    return maps[0].permute(0, 2, 3, 1).flatten(1, 2)
+
+
 def hand_made() -> tuple[Predictions, Assignment]:
     """One image, four points: positive of class 1, background, ignored, positive of class 0."""
     generator = torch.Generator().manual_seed(0)
     predictions = Predictions(
-        class_logits=torch.randn(1, 4, 2, generator=generator),
-        ltrb=random_ltrb(4, seed=2).unsqueeze(0),
-        centerness_logits=torch.randn(1, 4, generator=generator),
-        level_shapes=((2, 2),),
+        class_maps=one_map(torch.randn(1, 4, 2, generator=generator)),
+        ltrb_maps=one_map(random_ltrb(4, seed=2).unsqueeze(0)),
+        centerness_maps=one_map(torch.randn(1, 4, 1, generator=generator)),
     )
     labels = torch.tensor([[1, -1, -2, 0]])
     is_positive = labels >= 0
@@ -115,9 +137,11 @@ def hand_made() -> tuple[Predictions, Assignment]:
     )
 
 
-def test_loss_by_hand() -> None:
+@pytest.mark.parametrize("implementation", ["fused", "torch"])
+def test_loss_by_hand(implementation: Literal["fused", "torch"]) -> None:
     predictions, assignment = hand_made()
-    losses = detection_losses(predictions, assignment, assignment.ltrb, LossConfig(box_weight=2.0))
+    config = LossConfig(implementation, box_weight=2.0)
+    losses = detection_losses(predictions, assignment, assignment.ltrb, config)
     targets = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
     logits = predictions.class_logits[0, [0, 1, 3]]  # the ignored point is left out
     expected = sigmoid_focal_loss(logits, targets, 0.25, 2.0, reduction="sum") / 2
@@ -132,18 +156,44 @@ def test_loss_by_hand() -> None:
     torch.testing.assert_close(losses["centerness"], centers)
 
 
-def test_box_loss_weighted_by_centerness() -> None:
+@pytest.mark.parametrize("implementation", ["fused", "torch"])
+def test_box_loss_weighted_by_centerness(implementation: Literal["fused", "torch"]) -> None:
     predictions, assignment = hand_made()
-    config = LossConfig(box="giou", weight_boxes_by_centerness=True)
+    config = LossConfig(implementation, box="giou", weight_boxes_by_centerness=True)
     loss = detection_losses(predictions, assignment, assignment.ltrb, config)["box"]
     values = giou_loss(predictions.ltrb[0, [0, 3]], assignment.ltrb[0, [0, 3]])
     torch.testing.assert_close(loss, (0.5 * values[0] + 0.25 * values[1]) / 0.75)
 
 
-def test_ignored_points_get_no_gradient() -> None:
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_fused_losses_are_those_of_plain_torch(
+    config: Config, batch: Batch, changes: dict[str, dict[str, Any]]
+) -> None:
+    model = build_model(changed(config, changes), CLASSES, CPU)
+    # Boxes of about a stride: the op takes an IoU below 1e-6, as relu gives at first, for 1e-6.
+    nn.init.constant_(model.head.box_output.bias, 1.0)  # type: ignore[arg-type]
+    predictions = model(batch.images)
+    assignment = model.assign(predictions.level_shapes, batch.targets, batch.sizes)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    found: list[tuple[dict[str, Tensor], Any]] = []
+    for implementation in ("fused", "torch"):
+        model.config = changed(model.config, {"loss": {"implementation": implementation}})
+        losses = model.losses(predictions, assignment)
+        total = torch.stack(list(losses.values())).sum()
+        found.append((losses, torch.autograd.grad(total, parameters, retain_graph=True)))
+    for name, loss in found[1][0].items():
+        torch.testing.assert_close(found[0][0][name], loss, rtol=1e-5, atol=1e-6)
+    for fused, plain in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-3, atol=1e-5 * plain.abs().max().item())
+
+
+@pytest.mark.parametrize("implementation", ["fused", "torch"])
+def test_ignored_points_get_no_gradient(implementation: Literal["fused", "torch"]) -> None:
     predictions, assignment = hand_made()
-    logits = predictions.class_logits.clone().requires_grad_()
-    losses = detection_losses(predictions._replace(class_logits=logits), assignment, assignment.ltrb, LossConfig())
+    logits = points_of(predictions.class_maps).clone().requires_grad_()
+    losses = detection_losses(
+        predictions._replace(class_maps=one_map(logits)), assignment, assignment.ltrb, LossConfig(implementation)
+    )
     losses["class"].backward()
     assert logits.grad is not None
     assert logits.grad[0].abs().sum(1).gt(0).tolist() == [True, True, False, True]
@@ -240,7 +290,7 @@ def only(point: int, label: int, score: float, shape: tuple[int, int] = (4, 4)) 
     count = shape[0] * shape[1]
     logits = torch.full((1, count, 2), -10.0)
     logits[0, point, label] = math.log(score / (1 - score))
-    return Predictions(logits, torch.full((1, count, 4), 6.0), None, (shape,))
+    return Predictions(one_map(logits, shape), one_map(torch.full((1, count, 4), 6.0), shape), None)
 
 
 def run_postprocess(predictions: Predictions, size: tuple[int, int] = (32, 32), **options: Any) -> Any:
@@ -259,9 +309,10 @@ def test_detections_are_decoded_and_clipped() -> None:
 
 def test_suppression_is_per_class_and_limited() -> None:
     predictions = only(5, 1, 0.75)
-    predictions.class_logits[0, 5, 0] = 1.0  # same box, other class: kept
-    predictions.class_logits[0, 6, 1] = 0.5
-    predictions.ltrb[0, 6] = torch.tensor([14.0, 6.0, -2.0 + 1e-3, 6.0])  # nearly the same box: suppressed
+    points_of(predictions.class_maps)[0, 5, 0] = 1.0  # same box, other class: kept
+    points_of(predictions.class_maps)[0, 6, 1] = 0.5
+    # Nearly the same box: suppressed.
+    points_of(predictions.ltrb_maps)[0, 6] = torch.tensor([14.0, 6.0, -2.0 + 1e-3, 6.0])
     found = run_postprocess(predictions)
     assert found.labels.tolist() == [1, 0]
     assert len(run_postprocess(predictions, detections_per_image=1).boxes) == 1
@@ -269,7 +320,7 @@ def test_suppression_is_per_class_and_limited() -> None:
 
 
 def test_centerness_multiplies_scores_but_not_the_threshold() -> None:
-    predictions = only(5, 1, 0.75)._replace(centerness_logits=torch.full((1, 16), -math.log(19.0)))
+    predictions = only(5, 1, 0.75)._replace(centerness_maps=(torch.full((1, 1, 4, 4), -math.log(19.0)),))
     assert run_postprocess(predictions).scores.tolist() == pytest.approx([0.75 * 0.05])
 
 
@@ -283,6 +334,105 @@ def test_frozen_stages(stages: int) -> None:
     backbone = build_backbone(ModelConfig(backbone="resnet18", weights="none", trainable_stages=stages))
     trained = {name.split(".")[0] for name, p in backbone.body.named_parameters() if p.requires_grad}
     assert trained == set(("layer4", "layer3", "layer2", "layer1", "conv1")[:stages])
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"])
+@pytest.mark.parametrize("deformable", [False, True], ids=["plain", "deformable"])
+def test_the_papers_backbones(name: Backbone, deformable: bool) -> None:
+    config = ModelConfig(backbone=name, weights="none", deformable=deformable)
+    with FakeTensorMode():  # the large ones without their memory
+        backbone = build_backbone(config, load_weights=False)
+        shapes = [tuple(feature.shape) for feature in backbone(torch.zeros(1, 3, 160, 224)).values()]
+    assert shapes == [(1, 256, 20, 28), (1, 256, 10, 14), (1, 256, 5, 7), (1, 256, 3, 4), (1, 256, 2, 2)]
+    layers = [key for key, module in backbone.named_modules() if isinstance(module, ModulatedDeformConv2d)]
+    if not deformable:
+        assert layers == []
+        return
+    assert {layer.split(".")[1] for layer in layers} == {"layer2", "layer3", "layer4"}
+    blocks = [key for key, _ in backbone.named_modules() if re.fullmatch(r"body\.layer[234]\.\d+", key)]
+    assert len(layers) == len(blocks)
+    first = backbone.get_submodule(layers[0])
+    assert first.sampling.out_channels == 4 * 9 * 3  # of 4 groups and 9 samples: x, y and weight
+
+
+def test_a_deformable_convolution_begins_as_half_the_plain_one() -> None:
+    """Offsets 0, weights sigmoid(0): the samples of the plain convolution, at half their size."""
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2, bias=False)
+    expected = plain(image := torch.randn(2, 8, 10, 12)) / 2
+    layer = ModulatedDeformConv2d(plain, deform_groups=4)
+    torch.testing.assert_close(layer(image), expected)
+    assert layer.weight is plain.weight
+    assert set(layer.state_dict()) == {"weight", "sampling.weight", "sampling.bias"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_deformable_convolutions_are_float32_under_autocast(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = ModulatedDeformConv2d(nn.Conv2d(8, 8, 3, padding=1, bias=False), deform_groups=2)
+    nn.init.normal_(layer.sampling.weight, std=0.2)
+    image = torch.randn(1, 8, 6, 6).to(dtype)
+    with torch.autocast("cpu", dtype):
+        found = layer(image)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, layer(image.float()), rtol=0, atol=0)
+    found.sum().backward()
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in layer.parameters())
+
+
+def test_deformable_convolutions_take_the_weights_of_plain_ones(tmp_path: Path) -> None:
+    import torchvision
+
+    torch.save(torchvision.models.resnet50().state_dict(), tmp_path / "full.pth")
+    weights = str(tmp_path / "full.pth")
+    plain = build_backbone(ModelConfig(weights=weights)).body.state_dict()
+    deformable = build_backbone(ModelConfig(weights=weights, deformable=True)).body.state_dict()
+    for name, value in plain.items():
+        assert torch.equal(deformable[name], value), name
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in set(deformable) - set(plain)} == {"sampling"}
+
+
+def test_deformable_convolutions_that_can_not_be() -> None:
+    with pytest.raises(UserError, match=r"model\.deformable: expected a backbone with bottlenecks, got resnet18"):
+        build_backbone(ModelConfig(backbone="resnet18", weights="none", deformable=True))
+    with pytest.raises(UserError, match=r"model\.deform_groups: expected a divisor of 128 channels, got 3"):
+        build_backbone(ModelConfig(weights="none", deformable=True, deform_groups=3))
+
+
+def test_the_relu_head_gives_distances_that_keep_an_area(config: Config) -> None:
+    relu = changed(config, {"model": {"box_activation": "relu"}})
+    head = build_model(relu, CLASSES, CPU).head
+    scaled = torch.tensor([-2.0, 0.0, 0.5, 3.0])
+    assert head._distances(scaled).tolist() == pytest.approx([SMALLEST_DISTANCE, SMALLEST_DISTANCE, 0.5, 3.0])
+    exponential = build_model(config, CLASSES, CPU).head
+    assert exponential._distances(scaled).tolist() == pytest.approx(scaled.exp().tolist())
+
+
+def test_caffe_pixels_are_bgr_minus_the_mean(config: Config) -> None:
+    model = build_model(changed(config, {"model": {"pixels": "caffe"}}), CLASSES, CPU)
+    seen: list[Tensor] = []
+    model.backbone.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    image[:, 0] = 200  # red
+    model(image)
+    expected = [-102.9801, -115.9465, 200 - 122.7717]
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx(expected)
+
+
+def test_biases_have_their_own_rate_and_decay(config: Config) -> None:
+    doubled = changed(config, {"optim": {"optimizer": "sgd", "bias_lr_factor": 2.0, "decay_biases": False}})
+    model = build_model(doubled, CLASSES, CPU)
+    optimizer = build_optimizer(model, doubled)
+    set_learning_rate(optimizer, 0.5)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    weights, biases = optimizer.param_groups
+    assert (weights["lr"], weights["weight_decay"]) == (0.5, doubled.optim.weight_decay)
+    assert (biases["lr"], biases["weight_decay"]) == (1.0, 0.0)
+    chosen = {names[parameter] for parameter in biases["params"]}
+    assert {"head.class_output.bias", "head.box_output.bias"} <= chosen
+    assert not any("bn" in name or "branch" in name for name in chosen)  # of normalisations
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert sorted(map(id, trained)) == sorted(id(p) for group in optimizer.param_groups for p in group["params"])
 
 
 def test_stride_in_1x1() -> None:
@@ -318,7 +468,8 @@ def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match=r"model\.weights: no file 'nowhere\.pth'"):
         build_backbone(ModelConfig(backbone="resnet18", weights="nowhere.pth"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"resnet18-\w+\.pth is missing; download it from https"):
+    message = r"resnet18-f37072fd\.pth is missing; put https://\S+ there \(its sha256 begins with f37072fd\)"
+    with pytest.raises(UserError, match=message):
         build_backbone(ModelConfig(backbone="resnet18", weights="imagenet"))
 
 

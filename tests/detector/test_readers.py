@@ -30,6 +30,7 @@ COCO: dict[str, Any] = {
     "categories": [{"id": 90, "name": "toothbrush"}, {"id": 4, "name": "motorcycle"}],
 }
 BOX = COCO["annotations"][0]
+IMAGE = COCO["images"][0]
 
 VOC_OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
 <bndbox><xmin>{xmin}</xmin><ymin>2</ymin><xmax>11</xmax><ymax>12</ymax></bndbox></object>"""
@@ -92,6 +93,15 @@ def test_coco_shards(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"annotations": None}, "expected a COCO file with the list 'annotations'"),
+        ({"annotations": [7]}, "expected a COCO file with the list 'annotations' of objects"),
+        ({"categories": [*COCO["categories"], {"id": 5, "name": "motorcycle"}]}, "its id or its name occurs twice"),
+        ({"categories": [*COCO["categories"], {"id": 4, "name": "bicycle"}]}, "its id or its name occurs twice"),
+        ({"annotations": [{**BOX, "category_id": 1e300}]}, "category_id: expected a whole number"),
+        ({"annotations": [{**BOX, "bbox": [1, 2, 1e300, 4]}]}, "annotation 1: expected bbox"),
+        ({"annotations": [{**BOX, "area": float("inf")}]}, "annotation 1: expected bbox .* and a finite area"),
+        ({"images": [{**IMAGE, "height": 0}]}, "image 7: height: expected a whole number from 1 to 1000000, got 0"),
+        ({"images": [{**IMAGE, "id": "seven"}]}, "id: expected a whole number .* got 'seven'"),
+        ({"images": [{**IMAGE, "file_name": 7}]}, "image 7: expected a file_name, got 7"),
         ({"annotations": [{**BOX, "category_id": 5}]}, "annotation 1: unknown category_id 5"),
         ({"annotations": [{**BOX, "image_id": 99}]}, "image id 99, which is not listed"),
         ({"annotations": [{**BOX, "bbox": [1, 2, -3, 4]}]}, "annotation 1: expected bbox"),
@@ -113,6 +123,39 @@ def test_coco_errors_name_the_file(tmp_path: Path, changes: dict[str, Any], mess
     assert "\n" not in str(caught.value)
 
 
+def test_coco_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
+    annotations = read_coco([write_coco(tmp_path, images=[{**IMAGE, "height": 20.0}], annotations=[])], tmp_path)
+    assert annotations.sizes.tolist() == [[20, 30]]
+
+
+def test_readers_can_go_on_after_a_problem(tmp_path: Path) -> None:
+    broken = [{**BOX, "category_id": 5}, {**BOX, "bbox": "box"}, {**BOX, "image_id": 99}]
+    problems: list[UserError] = []
+    file = write_coco(tmp_path, annotations=[*broken, *COCO["annotations"]])
+    annotations = read_coco([file, file, tmp_path / "nowhere.json"], tmp_path, report=problems.append)
+    assert len(annotations.boxes) == 2
+    told = [str(problem) for problem in problems]
+    assert [sum(text in line for line in told) for text in ("unknown", "bbox", "id 99", "twice", "No such")] == [
+        1,
+        1,
+        2,
+        2,
+        1,
+    ]
+
+    problems.clear()
+    xml = VOC.format(objects=voc_object("zebra") + voc_object("cat"))
+    image_list = write_voc(tmp_path, xml)
+    image_list.write_text("000001\n000002\n000001\n", encoding="utf-8")
+    annotations = read_voc([image_list], ["cat"], report=problems.append)
+    assert (len(annotations), len(annotations.boxes)) == (1, 1)
+    assert [str(problem).rsplit(": ", 1)[-1] for problem in problems] == [
+        "cat",
+        "No such file or directory",
+        "image '000001' is listed twice",
+    ]
+
+
 def test_coco_file_that_is_missing_or_not_json(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.json: No such file"):
         read_coco([tmp_path / "nowhere.json"], tmp_path)
@@ -127,6 +170,38 @@ def test_coco_file_that_is_missing_or_not_json(tmp_path: Path) -> None:
 def test_names_that_leave_the_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leaves the data folder"):
         path_inside(tmp_path, name, tmp_path / "source.json")
+
+
+@pytest.mark.parametrize("name", ["", "a\0.png", "a\n.png", "\ud800.png", "a" * 2000])
+def test_names_that_no_file_should_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a file name of 1 to 1024 characters") as caught:
+        path_inside(tmp_path, name, tmp_path / "source.json")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_symbolic_links_are_the_users_own(tmp_path: Path) -> None:
+    """Data folders are often links to a disk; whoever can make one can read the file anyway."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "images").symlink_to(tmp_path / "disk")
+    path = path_inside(tmp_path, "images/ä b\u3000.png", tmp_path / "source.json")
+    path.touch()
+    assert (tmp_path / "disk" / path.name).exists()
+
+
+def test_voc_2007_and_2012_are_two_lists(tmp_path: Path) -> None:
+    lists = [write_voc(tmp_path / year, VOC.format(objects=voc_object())) for year in ("VOC2007", "VOC2012")]
+    annotations = read_voc(lists, ["cat"])
+    assert annotations.image_ids.tolist() == [1, 2]
+    assert annotations.files.tolist() == [
+        str(tmp_path / year / "JPEGImages/000001.jpg") for year in ("VOC2007", "VOC2012")
+    ]
+
+
+def test_voc_takes_the_ending_of_the_image_from_the_xml(tmp_path: Path) -> None:
+    for written, expected in (("photo.png", "000001.png"), ("photo", "000001.jpg"), ("../x.exe", "000001.jpg")):
+        xml = VOC.format(objects=f"<filename>{written}</filename>")
+        assert read_voc([write_voc(tmp_path, xml)], ["cat"]).files.tolist() == [str(tmp_path / "JPEGImages" / expected)]
 
 
 def test_voc_counts_from_one_and_marks_difficult(tmp_path: Path) -> None:
@@ -161,6 +236,10 @@ OUTSIDE = """<!DOCTYPE x [<!ENTITY secret SYSTEM "file:///etc/passwd">]>
         (VOC.format(objects=voc_object("zebra")), "unknown class 'zebra'; known: cat"),
         (VOC.format(objects=voc_object(xmin="left")), "bndbox/xmin: expected a number, got 'left'"),
         (VOC.format(objects=voc_object(xmin="nan")), "bndbox/xmin: expected a number, got 'nan'"),
+        (VOC.format(objects=voc_object(xmin="12")), "'cat': expected xmin <= xmax and ymin <= ymax, got 12 2 11 12"),
+        (VOC.format(objects=voc_object(xmin="-1e300")), "'cat': expected xmin <= xmax"),
+        (VOC.format(objects="").replace("20", "1e300"), "size/height: expected a whole number"),
+        ("<a>" * 100_000 + "</a>" * 100_000, "size/height: expected a number, got None"),
     ],
 )
 def test_voc_errors_name_the_file(tmp_path: Path, xml: str, message: str) -> None:

@@ -1,0 +1,103 @@
+"""Recognises a data set's folder: VOC's and COCO's layouts, as they are downloaded or exported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import DataConfig, SplitConfig
+from ..errors import UserError
+from .coco import read_json
+from .voc import annotation_file, class_name_of, read_list, read_xml
+
+LOOKED_FOR = 20  # images of a file that are looked for in a folder
+EXPECTED = "expected VOC's Annotations, JPEGImages and ImageSets/Main, or COCO's annotations/*.json"
+
+
+def find_data(folder: Path) -> DataConfig:
+    """The data section of a configuration for a folder.
+
+    VOC: the folder, or each of its folders (``VOC2007``, ``VOC2012``), with ``Annotations`` and ``ImageSets/Main``;
+    with a ``test`` list, trained on ``trainval`` and validated on ``test``, otherwise on ``train`` and ``val``.
+    The classes are those that occur, by name.
+
+    COCO: JSON files with "train" and "val" in their names, in ``annotations``, in the folder or in its folders.
+
+    Raises:
+        UserError: the folder is of neither layout.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    roots = [root for root in (folder, *_folders(folder)) if (root / "Annotations").is_dir()]
+    if roots:
+        return _find_voc(folder, roots)
+    files = _first_found(folder, ("annotations/instances*.json", "annotations/*.json", "*.json", "*/*.json"))
+    if not files:
+        raise UserError(f"{folder}: {EXPECTED}")
+    return _find_coco(folder, files)
+
+
+def _find_voc(folder: Path, roots: Sequence[Path]) -> DataConfig:
+    lists = {
+        name: [file for root in roots if (file := root / "ImageSets" / "Main" / f"{name}.txt").is_file()]
+        for name in ("train", "val", "trainval", "test")
+    }
+    train, val = (lists["trainval"], lists["test"]) if lists["test"] else (lists["train"], lists["val"])
+    if not train or not val:
+        raise UserError(
+            f"{folder}: expected lists of image names, one a line, ImageSets/Main/train.txt and val.txt "
+            f"or trainval.txt and test.txt, beside Annotations"
+        )
+    return DataConfig(
+        format="voc",
+        root=str(folder),
+        train=SplitConfig(_relative(train, folder)),
+        val=SplitConfig(_relative(val, folder)),
+        classes=_classes_of([*train, *val]),
+    )
+
+
+def _classes_of(lists: Sequence[Path]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for image_list in lists:
+        for name in read_list(image_list):
+            try:
+                items = read_xml(annotation_file(image_list, name)).iter("object")
+            except UserError:  # told when the file is checked
+                continue
+            found.update(class_name_of(item) for item in items)
+    return tuple(sorted(found))
+
+
+def _find_coco(folder: Path, files: Sequence[Path]) -> DataConfig:
+    splits = {}
+    for split in ("train", "val"):
+        own = [file for file in files if split in "/".join(file.relative_to(folder).parts[-2:]).lower()]
+        if not own:
+            raise UserError(
+                f"{folder}: expected a file with {split!r} in its name, got {', '.join(_relative(files, folder))}"
+            )
+        splits[split] = SplitConfig(_relative(own, folder), _image_folder(folder, own[0]))
+    return DataConfig(format="coco", root=str(folder), train=splits["train"], val=splits["val"])
+
+
+def _image_folder(folder: Path, file: Path) -> str:
+    """The folder that holds most of the images a file names, such as ``train2017`` for ``instances_train2017.json``."""
+    names = [str(image.get("file_name", "")) for image in read_json(file)["images"][:LOOKED_FOR]]
+    split = file.stem.rsplit("_", 1)[-1]
+    beside = file.parent.relative_to(folder).as_posix()
+    candidates = [name for name in (split, f"images/{split}", "images", beside, ".") if (folder / name).is_dir()]
+    return max(candidates, key=lambda candidate: sum(os.path.isfile(folder / candidate / name) for name in names))
+
+
+def _first_found(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return next((files for pattern in patterns if (files := sorted(folder.glob(pattern)))), [])
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _relative(files: Sequence[Path], folder: Path) -> tuple[str, ...]:
+    return tuple(file.relative_to(folder).as_posix() for file in files)

@@ -1,0 +1,136 @@
+"""A sweep as a picture: the first metric over the threshold and over what the rule keeps, or cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pseudo_iou_ops import AssignRule
+
+from ..visualise.palette import INK, colour, pyplot
+from .plan import Cell, Sweep
+from .results import Result
+from .table import mean_and_deviation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (9.2, 3.9)  # inches
+# Their threshold is no share: shown as a level, not over the threshold.
+_WITHOUT_AXIS = ("none", "center_radius")
+_SERIES = {
+    "none": "every inside point",
+    "pseudo_iou": "Pseudo-IoU",
+    "centerness": "centerness",
+    "scaled_box": "scaled box",
+    "center_radius": "center radius",
+}
+
+
+class Point(NamedTuple):
+    """A cell as it is drawn; None is not run or not published."""
+
+    name: str
+    series: str
+    threshold: float | None
+    kept: float | None
+    mean: float | None
+    deviation: float
+    published: float | None
+
+
+def draw_sweep(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Result], file: Path) -> None:
+    """Write a picture of the sweep's first metric; published figures are hollow.
+
+    Cells whose rules differ are drawn over the threshold and over the kept share of the points, other cells
+    side by side.
+    """
+    plt = pyplot()
+    points = [_point(sweep.metrics[0], cell, rule, results) for cell, rule in zip(sweep.cells, rules, strict=True)]
+    panels = [_draw_over_threshold, _draw_over_kept] if len(set(rules)) > 2 else [_draw_cells]
+    figure, grid = plt.subplots(1, len(panels), squeeze=False, sharey=True, figsize=SIZE, layout="constrained")
+    for axes, draw in zip(grid[0], panels, strict=True):
+        draw(axes, points)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel(f"{sweep.metrics[0]}, percent")
+    handles, names = grid[0, -1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.suptitle(sweep.title, fontsize=10, color=INK)
+    figure.savefig(file, dpi=150, facecolor="white")
+    plt.close(figure)
+
+
+def _point(metric: str, cell: Cell, rule: AssignRule, results: Sequence[Result]) -> Point:
+    own = [result for result in results if result.cell == cell.name]
+    mean, deviation = mean_and_deviation([result.figures[metric] for result in own]) if own else (None, None)
+    return Point(
+        name=cell.name,
+        series=_SERIES[rule.metric] + (" with ignore band" if rule.ignore_threshold is not None else ""),
+        threshold=None if rule.metric in _WITHOUT_AXIS else rule.threshold,
+        kept=own[0].kept_points if own else None,
+        mean=mean,
+        deviation=deviation or 0.0,
+        published=cell.published.get(metric),
+    )
+
+
+def _draw_over_threshold(axes: Axes, points: Sequence[Point]) -> None:
+    for number, series in enumerate(_series(points)):
+        members = [point for point in points if point.series == series]
+        _draw_series(axes, [(point.threshold, point) for point in members], series, colour(number))
+        for point in members:
+            if point.threshold is None and point.mean is not None:
+                axes.axhline(point.mean, color=colour(number), linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlabel("threshold")
+
+
+def _draw_over_kept(axes: Axes, points: Sequence[Point]) -> None:
+    for number, series in enumerate(_series(points)):
+        members = [(point.kept, point) for point in points if point.series == series]
+        _draw_series(axes, members, series, colour(number))
+    axes.set_xlabel("points inside boxes that stay positive, percent")
+
+
+def _draw_cells(axes: Axes, points: Sequence[Point]) -> None:
+    _draw_series(axes, [(float(position), point) for position, point in enumerate(points)], "here", colour(0), line="")
+    names = [point.name for point in points]
+    axes.set_xticks(range(len(points)), names, rotation=30, ha="right", fontsize=8)
+
+
+def _draw_series(
+    axes: Axes, members: Sequence[tuple[float | None, Point]], label: str, ink: str, line: str = "-"
+) -> None:
+    own = sorted((x, point.mean, point.deviation) for x, point in members if x is not None and point.mean is not None)
+    if own:
+        x, mean, deviation = zip(*own, strict=True)
+        axes.errorbar(
+            x,
+            mean,
+            deviation,
+            marker="o",
+            linestyle=line,
+            color=ink,
+            markersize=5,
+            elinewidth=1,
+            capsize=2,
+            label=label,
+        )
+    published = sorted((x, point.published) for x, point in members if x is not None and point.published is not None)
+    if published:
+        style = "--" if line else ""
+        axes.plot(
+            *zip(*published, strict=True),
+            marker="o",
+            linestyle=style,
+            linewidth=1,
+            color=ink,
+            markerfacecolor="white",
+            alpha=0.7,
+            label=f"{label}, published" if line else "published",
+        )
+
+
+def _series(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.series for point in points))

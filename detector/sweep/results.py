@@ -1,0 +1,80 @@
+"""The finished runs of a sweep, in a file that is also its result: results.csv."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import Config, config_to_dict
+from ..errors import UserError
+
+# Where the data lies and what computes it does not make another run.
+_PLACES = {
+    "data": ("root", "workers"),
+    "model": ("weights",),
+    "train": ("device", "seed", "log_every", "save_every"),
+}
+_OWN_COLUMNS = ("cell", "seed", "kept_points", "boxes_without_positive", "settings")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run; shares and figures in percent."""
+
+    cell: str
+    seed: int
+    kept_points: float
+    boxes_without_positive: float
+    settings: str
+    """:func:`settings_digest` of its configuration."""
+    figures: dict[str, float]
+
+
+def settings_digest(config: Config) -> str:
+    """A short name for everything that decides what is learned, the seed and file places apart."""
+    values: dict[str, Any] = config_to_dict(config)
+    for section, names in _PLACES.items():
+        for name in names:
+            del values[section][name]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def read_results(file: Path) -> list[Result]:
+    """The rows of results.csv, none if there is no file; raises a UserError that names a broken one."""
+    if not file.exists():
+        return []
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            return [_result(row) for row in csv.DictReader(stream)]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: not the results of a sweep: {type(error).__name__} {error}") from None
+
+
+def write_results(file: Path, results: Sequence[Result], metrics: Sequence[str]) -> None:
+    """Write all rows at once: the file holds old or new content, never a part."""
+    temporary = file.with_suffix(".partial")
+    with temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ("cell", "seed", *metrics, *_OWN_COLUMNS[2:]))
+        writer.writeheader()
+        for result in results:
+            row = {name: getattr(result, name) for name in _OWN_COLUMNS}
+            writer.writerow({**row, **{name: result.figures[name] for name in metrics}})
+    os.replace(temporary, file)
+
+
+def _result(row: dict[str, str]) -> Result:
+    figures = {name: float(value) for name, value in row.items() if name not in _OWN_COLUMNS}
+    return Result(
+        row["cell"],
+        int(row["seed"]),
+        float(row["kept_points"]),
+        float(row["boxes_without_positive"]),
+        row["settings"],
+        figures,
+    )

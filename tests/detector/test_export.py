@@ -1,0 +1,174 @@
+"""Exported files against the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from math import inf
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from detector.cli import ExportArguments, main
+from detector.config import Config
+from detector.data import Annotations
+from detector.data.loader import Sample, collate
+from detector.engine.checkpoint import save_checkpoint, training_state
+from detector.engine.optimizer import build_optimizer
+from detector.errors import UserError
+from detector.export import ExportedDetector, _detection_differences, export, largest_differences
+from detector.model import Detector
+from detector.model.deformable import ModulatedDeformConv2d
+
+REPOSITORY = Path(__file__).parents[2]
+SUBSET = REPOSITORY.parent / "shared" / "data" / "coco2017_subset_512"
+SIZES = ((160, 320), (131, 300), (256, 129))
+FILES = pytest.mark.parametrize("file_format", ["torch", "onnx"])
+
+
+@pytest.fixture
+def model(config: Config, annotations: Annotations) -> Detector:
+    """A network whose random outputs give detections of every class, with a branch for centerness."""
+    with_centerness = dataclasses.replace(config, model=dataclasses.replace(config.model, centerness=True))
+    return confident(with_centerness, len(annotations.class_names))
+
+
+def confident(config: Config, num_classes: int) -> Detector:
+    """Random outputs that are told apart: logits of -3 give or take 1, boxes of a stride give or take a fifth."""
+    torch.manual_seed(0)
+    model = Detector(config, num_classes).eval()
+    deviation = (2 / (9 * config.model.channels)) ** 0.5  # of weights that keep the variance of normalised inputs
+    torch.nn.init.normal_(model.head.class_output.weight, std=deviation)
+    torch.nn.init.normal_(model.head.box_output.weight, std=0.2 * deviation)
+    torch.nn.init.constant_(model.head.class_output.bias, -3.0)  # type: ignore[arg-type]
+    return model
+
+
+def noise(sizes: tuple[tuple[int, int], ...] = SIZES) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
+
+
+def assert_close(differences: tuple[float, float]) -> None:
+    """Of boxes in pixels, of scores."""
+    assert differences[0] <= 1e-3
+    assert differences[1] <= 1e-4
+
+
+def needs_onnx() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} of the extra export is not installed")
+
+
+def test_the_exported_network_detects_what_the_detector_does(model: Detector) -> None:
+    """Padded inside the graph instead of by the loader."""
+    for image in noise():
+        sample = image_sample(image)
+        batch = collate([sample])
+        with torch.no_grad():
+            expected = model.detect(batch.images, batch.sizes)[0]
+            got = ExportedDetector(model)(image.unsqueeze(0))
+        assert len(expected.scores) > 10
+        for one, two in zip(got, expected, strict=True):
+            assert torch.equal(one, two)
+
+
+def image_sample(image: Tensor) -> Sample:
+    height, width = image.shape[-2:]
+    none = torch.zeros(0)
+    return Sample(image, none.reshape(0, 4), none.long(), none.bool(), 1, "image.png", (height, width))
+
+
+def test_a_file_without_suppression_gives_every_point(model: Detector, tmp_path: Path) -> None:
+    needs_onnx()
+    file = tmp_path / "net.onnx"
+    export(model, file, "onnx", with_nms=False)
+    assert_close(largest_differences(file, model, noise(), with_nms=False))
+
+
+def test_a_deformable_convolution_is_exported(tmp_path: Path) -> None:
+    needs_onnx()
+    import onnxruntime
+
+    torch.manual_seed(0)
+    layer = ModulatedDeformConv2d(torch.nn.Conv2d(8, 8, 3, padding=1, bias=False), deform_groups=4)
+    torch.nn.init.normal_(layer.sampling.weight, std=0.2)
+    image = torch.rand(1, 8, 12, 16)
+    torch.onnx.export(layer.eval(), (image,), str(tmp_path / "layer.onnx"), input_names=["x"], verbose=False)
+    session = onnxruntime.InferenceSession(str(tmp_path / "layer.onnx"), providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {"x": image.numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), layer(image).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_differences_do_not_depend_on_the_order_of_equal_scores() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 8.0, 8.0], [4.0, 4.0, 9.0, 9.0], [0.0, 0.0, 8.0, 8.0]])
+    scores, labels = torch.tensor([0.5, 0.5, 0.25]), torch.tensor([0, 1, 2])
+    found, swapped = (boxes, scores, labels), (boxes[[1, 0, 2]], scores, labels[[1, 0, 2]])
+    assert _detection_differences(swapped, found) == (0.0, 0.0)
+    moved = boxes + torch.tensor([[0.0], [0.5], [0.0]])
+    assert _detection_differences((moved, scores, labels), found) == (0.5, 0.0)
+    assert _detection_differences((boxes, scores + 0.125, labels), found) == (0.0, 0.125)
+    assert _detection_differences((boxes, scores, labels.flip(0)), found) == (0.0, 0.25)
+    assert _detection_differences((boxes, scores, labels + 1), found)[0] == inf
+    assert _detection_differences(tuple(tensor[:2] for tensor in found), found)[0] == inf
+
+
+@FILES
+def test_the_command_writes_and_checks_a_file_for_images_of_any_size(
+    model: Detector, annotations: Annotations, tmp_path: Path, file_format: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if file_format == "onnx":
+        needs_onnx()
+    optimizer = build_optimizer(model, model.config)
+    save_checkpoint(tmp_path / "last.pt", **training_state(model, optimizer, 1, annotations))
+    images = [str(file) for file in sorted(SUBSET.rglob("*.jpg"))[:3]]  # none where the folder is missing
+    for number, image in enumerate(noise()):
+        images.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(images[-1])
+    options = ["--data.eval-short-side", "131", "--data.max-side", "320", "--check", *images]
+    assert main(["export", "--checkpoint", str(tmp_path / "last.pt"), "--format", file_format, *options]) == 0
+    out, _ = capfd.readouterr()
+    assert f"on {len(images)} images boxes differ by up to" in out
+    if file_format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(tmp_path / "last.onnx"), providers=["CPUExecutionProvider"])
+        assert [output.name for output in session.get_outputs()] == ["boxes", "scores", "labels"]
+        assert session.get_inputs()[0].type == "tensor(uint8)"
+        classes = session.get_modelmeta().custom_metadata_map["classes"]
+    else:
+        files = {"classes": ""}
+        torch.export.load(tmp_path / "last.pt2", extra_files=files)
+        classes = files["classes"]
+    assert json.loads(classes) == list(annotations.class_names)
+
+
+def test_a_file_that_differs_fails(
+    model: Detector, annotations: Annotations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import detector.export as exporting
+
+    optimizer = build_optimizer(model, model.config)
+    save_checkpoint(tmp_path / "last.pt", **training_state(model, optimizer, 1, annotations))
+    Image.new("RGB", (200, 150)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(exporting, "export", lambda model, file, *rest: file.touch())
+    monkeypatch.setattr(exporting, "largest_differences", lambda *arguments: (0.002, 0.0))
+    with pytest.raises(UserError, match=r"expected differences of at most 0\.001 pixels and 0\.0001 of a score"):
+        exporting.run_export(
+            model.config, tmp_path / "last.pt", "onnx", tmp_path / "net.onnx", True, [tmp_path / "photo.png"]
+        )
+
+
+def test_a_missing_package_is_one_line(model: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import detector.export as exporting
+
+    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="the package onnxscript is missing; install the extra export"):
+        export(model, tmp_path / "net.onnx", "onnx")
+
+
+def test_help_says_that_the_assigner_is_not_exported() -> None:
+    assert "assigner is for training only" in " ".join((ExportArguments.__doc__ or "").split())

@@ -1,0 +1,119 @@
+"""docs/your_data.md: its commands and configurations, on small folders in the layouts that it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from detector.cli import main
+
+PAGE = (Path(__file__).parents[2] / "docs" / "your_data.md").read_text(encoding="utf-8")
+CLASSES = ("cat", "dog")
+# A network and a run that take seconds; the page's own settings are for days of data.
+TINY = shlex.split(
+    "--model.backbone resnet18 --model.weights none --model.norm batch --model.trainable-stages 5 --model.channels 16 "
+    "--model.head-convs 1 --model.norm-groups 4 --data.short-sides 64 --data.eval-short-side 64 --data.workers 0 "
+    "--train.iterations 2 --train.batch-size 2 --train.device cpu"
+)
+
+
+def blocks(kind: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == kind]
+
+
+def commands() -> list[list[str]]:
+    """The commands of the page, in order."""
+    lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("python -m detector")]
+    return [shlex.split(line)[3:] for line in lines]
+
+
+def make_image(file: Path, number: int) -> list[tuple[str, list[int]]]:
+    """Noise with a bright cat and a dark dog; their boxes as x1 y1 x2 y2."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(90, 160, (60, 80, 3), dtype=np.uint8)
+    boxes = [("cat", [4 + number, 6, 34 + number, 40]), ("dog", [40, 20, 76, 56])]
+    for (_, (x1, y1, x2, y2)), value in zip(boxes, (250, 10), strict=True):
+        pixels[y1:y2, x1:x2] = value
+    Image.fromarray(pixels).save(file)
+    return boxes
+
+
+def make_voc(root: Path) -> None:
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "Annotations").mkdir()
+    for split, numbers in (("train", range(4)), ("val", range(4, 6))):
+        for number in numbers:
+            objects = "".join(
+                f"<object><name>{name}</name><difficult>0</difficult><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>"
+                f"<xmax>{x2 + 1}</xmax><ymax>{y2 + 1}</ymax></bndbox></object>"
+                for name, (x1, y1, x2, y2) in make_image(root / f"JPEGImages/{number:04d}.jpg", number)
+            )
+            xml = f"<annotation><size><width>80</width><height>60</height></size>{objects}</annotation>"
+            (root / f"Annotations/{number:04d}.xml").write_text(xml)
+        (root / f"ImageSets/Main/{split}.txt").write_text("".join(f"{number:04d}\n" for number in numbers))
+
+
+def make_coco(root: Path) -> None:
+    (root / "annotations").mkdir(parents=True)
+    for split, numbers in (("train", range(4)), ("val", range(4, 6))):
+        images, annotations = [], []
+        for number in numbers:
+            for name, (x1, y1, x2, y2) in make_image(root / split / f"{number:04d}.jpg", number):
+                box = {"image_id": number, "category_id": 10 * CLASSES.index(name), "bbox": [x1, y1, x2 - x1, y2 - y1]}
+                annotations.append({"id": len(annotations) + 1, **box})
+            images.append({"id": number, "file_name": f"{number:04d}.jpg", "height": 60, "width": 80})
+        categories = [{"id": 10 * label, "name": name} for label, name in enumerate(CLASSES)]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / f"annotations/instances_{split}.json").write_text(json.dumps(content))
+
+
+def test_the_page_shows_every_step() -> None:
+    assert [command[0] for command in commands()] == [
+        *("data", "train", "train", "assign-view", "eval", "predict", "predict", "compare"),
+    ]
+    assert len(blocks("yaml")) == 3
+
+
+@pytest.mark.parametrize("data_format", ["voc", "coco"])
+def test_the_page_from_top_to_bottom(
+    data_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (make_voc if data_format == "voc" else make_coco)(Path("my_data"))
+    voc, coco, rest = blocks("yaml")
+    Path("mine.yaml").write_text((voc if data_format == "voc" else coco) + rest)
+    Path("photos").mkdir()
+    make_image(Path("photos/new.jpg"), 9)
+    Path("my_data/JPEGImages").mkdir(exist_ok=True)
+    make_image(Path("my_data/JPEGImages/other.jpg"), 8)
+
+    for command in commands():
+        if command[0] == "compare":
+            (tmp_path / "runs/baseline").mkdir()
+            (tmp_path / "runs/mine/last.pt").rename(tmp_path / "runs/baseline/last.pt")
+            (tmp_path / "runs/mine/last.pt").symlink_to(tmp_path / "runs/baseline/last.pt")
+        options = TINY if "--config" in command else []
+        assert main([*command, *options]) == 0, capfd.readouterr().err
+        out = capfd.readouterr().out
+        if command[0] == "data":
+            printed = yaml.safe_load(out.split("as a configuration:\n")[1])["data"]
+            written = yaml.safe_load(Path("mine.yaml").read_text())["data"]
+            sizes = ("short_sides", "eval_short_side", "max_side")
+            assert printed == {name: value for name, value in written.items() if name not in sizes}
+        if "--dry-run" in command:
+            assert not Path("runs").exists()
+
+    report = json.loads(Path("runs/mine/eval.json").read_text())
+    assert ("VOC07" in report["stats"]) == (data_format == "voc")
+    assert Path("runs/mine/precision_recall.png").exists() == (data_format == "voc")
+    for file in ("first_batch.png", "assignment.png", "predictions/0004.png", "photos/new.png", "photos/images.json"):
+        assert (Path("runs/mine") / file).is_file()
+    assert Path("comparison.png").is_file()
