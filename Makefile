@@ -37,7 +37,7 @@ $(VENV)/.built: $(VENV)/.packages $(sources)
 demo: setup ## train the small detector on drawn scenes, evaluate it, draw pictures
 	$(python) -m detector demo --out $(RUNS)/demo
 
-tools: setup $(VENV)/.tools
+tools: setup $(VENV)/.tools ## the same, and what the checks and the documentation need
 
 test: tools lint pytest docs oldest ## every check that CI runs
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from pseudo_iou_ops import sigmoid_focal_loss
 
 from . import environment, measure
-from .table import markdown, ratio, time_text
+from .table import head, markdown, ratio, time_text
 
 LEVEL_SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # of 800 x 1333, padded
 CLASSES = 80
@@ -153,7 +153,12 @@ def run(batch: LossBatch, chosen: Sequence[Contestant], rounds: int, device: tor
     return {"logits_bytes": batch.nbytes, "other_load": loads, "contestants": results}
 
 
-def render(result: dict[str, Any]) -> str:
+def render(document: dict[str, Any]) -> str:
+    """One table for each layout and dtype."""
+    return "\n\n".join([head(document["environment"]), *(render_one(result) for result in document["results"])])
+
+
+def render_one(result: dict[str, Any]) -> str:
     ours = result["contestants"][0]["seconds"]
     rows = []
     for entry in result["contestants"]:
@@ -199,7 +204,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
                 print(f"error: {error}", file=sys.stderr)
                 return 1
             document["results"].append({"images": options.images, "layout": layout, "dtype": dtype, **result})
-            print(render(document["results"][-1]), flush=True)
+            print(render_one(document["results"][-1]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0

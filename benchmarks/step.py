@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from . import environment
 from .peers import Contestant, contestants
 from .runner import RULES, verify
-from .table import time_text
+from .table import head, markdown, time_text
 from .workloads import WORKLOADS, Batch
 
 SHOWN = (
@@ -35,6 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="store the figures and the environment")
     parser.set_defaults(run=_run)
 
 
@@ -44,23 +48,41 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     device = torch.device(options.device)
     workload = replace(WORKLOADS["coco"], images=options.images)
     batch = workload.batch(0, device)
-    phases = time_phases(batch, options.backbone, options.steps)
-    rest = sum(phases.values())
-    print(f"{options.images} images of {workload.height} x {workload.width}, {options.backbone}, {device}")
-    print("  ".join(f"{name} {time_text(seconds)}" for name, seconds in phases.items()))
-    for contestant in contestants():
-        if contestant.name in SHOWN:
-            seconds = time_assignment(contestant, batch, options.steps)
-            share = seconds / (rest + seconds)
-            print(f"{contestant.name:34}{time_text(seconds):>10}  {100 * share:7.2g}% of the step")
+    document = {
+        "environment": environment.describe(device, arguments),
+        "step": f"{options.images} images of {workload.height} x {workload.width}, {options.backbone}, {device}",
+        "phases": time_phases(batch, options.backbone, options.steps),
+        "assignment": {
+            contestant.name: time_assignment(contestant, batch, options.steps)
+            for contestant in contestants()
+            if contestant.name in SHOWN
+        },
+    }
+    print(render(document))
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def render(document: dict[str, Any]) -> str:
+    """The step without its assignment, and the share that each way to assign takes of the whole."""
+    phases: dict[str, float] = document["phases"]
+    rest = sum(phases.values())
+    parts = ", ".join(f"{name} {time_text(seconds)}" for name, seconds in phases.items())
+    rows = [
+        [name, time_text(seconds), f"{100 * seconds / (rest + seconds):.2g}%"]
+        for name, seconds in document["assignment"].items()
+    ]
+    table = markdown(["assignment", "median", "of the step"], rows)
+    return f"{head(document['environment'])}\n\n**{document['step']}**: {parts}\n\n{table}\n"
 
 
 def time_phases(batch: Batch, backbone: str, steps: int) -> dict[str, float]:
     """Median seconds of everything in a training step but the assignment."""
     from detector.config import Config, ModelConfig
     from detector.data.loader import Targets
-    from detector.engine.train import build_model, build_optimizer
+    from detector.engine.optimizer import build_optimizer
+    from detector.engine.train import build_model
 
     config = Config(model=ModelConfig(backbone=backbone, weights="none"))  # type: ignore[arg-type]
     device = batch.pyramid.device

@@ -47,11 +47,12 @@ def _ratio_text(value: float) -> str:
 def render(document: dict[str, Any]) -> str:
     """The summary, then one table of details per workload."""
     results = document["results"]
-    parts = [_head(document["environment"]), summary(results), *(_details(result) for result in results)]
+    parts = [head(document["environment"]), summary(results), *(_details(result) for result in results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(environment: dict[str, Any]) -> str:
+def head(environment: dict[str, Any]) -> str:
+    """Where a run was made, and the command that repeats it."""
     facts = [environment["device"], f"{environment['threads']} threads", f"torch {environment['torch']}"]
     if environment["driver"]:
         facts.append(f"driver {environment['driver']}")

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.table import render  # noqa: E402
+from benchmarks import losses, step, table  # noqa: E402
 
 INTRODUCTION = """\
 # Benchmarks
@@ -32,11 +32,18 @@ into an earlier result. "Style" is the algorithm of that project's released code
 """
 
 
+# What a folder of results holds, and what makes tables of it.
+KINDS = {".": ("Assignment", table), "losses": ("The focal loss", losses), "step": ("A training step", step)}
+
+
 def make_page() -> str:
-    files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    runs = {file.stem: json.loads(file.read_text()) for file in files}
-    sections = [f"## {name}\n\n{render(run)}" for name, run in runs.items()]
-    if all(run["environment"]["driver"] is None for run in runs.values()):
+    sections, drivers = [], []
+    for folder, (title, module) in KINDS.items():
+        for file in sorted((ROOT / "benchmarks" / "results" / folder).glob("*.json")):
+            run = json.loads(file.read_text())
+            drivers.append(run["environment"]["driver"])
+            sections.append(f"## {title}: {file.stem}\n\n{module.render(run)}")
+    if not any(drivers):
         sections.append("## On a GPU\n\nNot run.\n")
     return "\n".join([INTRODUCTION, *sections])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli, measure, plot, runner, step, table
+from benchmarks import cli, environment, measure, plot, runner, step, table
 from benchmarks.peers import BASELINE, contestants
 from benchmarks.workloads import WORKLOADS, swept_workload
 
@@ -152,7 +152,11 @@ def test_the_step_of_the_detector() -> None:
     assert set(phases) == set(step.PHASES)
     shown = [contestant for contestant in contestants() if contestant.name in step.SHOWN]
     assert len(shown) == len(step.SHOWN)
-    assert all(step.time_assignment(contestant, batch, steps=1) > 0 for contestant in shown)
+    seconds = {contestant.name: step.time_assignment(contestant, batch, steps=1) for contestant in shown}
+    assert all(value > 0 for value in seconds.values())
+    facts = environment.describe(torch.device("cpu"), ["step"])
+    text = step.render({"environment": facts, "step": "two images", "phases": phases, "assignment": seconds})
+    assert all(name in text for name in step.SHOWN)
 
 
 def test_readme_shows_the_stored_run() -> None:

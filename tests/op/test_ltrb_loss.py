@@ -49,19 +49,6 @@ def test_weights(kind: str) -> None:
     torch.testing.assert_close(both.double(), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_losses_of_the_plain_detector(kind: str) -> None:
-    from detector.model.losses import giou_loss, iou_loss
-
-    sample = box_sample()
-    leaf, plain = (sample.levels[0].clone().requires_grad_() for _ in range(2))
-    target, count = sample.quality[:, : leaf.shape[1]], leaf.shape[1]
-    loss = ltrb_iou_loss(leaf, target, torch.zeros(2, count, dtype=torch.int64), kind=kind)
-    expected = (iou_loss if kind == "iou" else giou_loss)(plain, target).sum()
-    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
-    torch.testing.assert_close(*gradients_of(loss, [leaf]), *gradients_of(expected, [plain]), rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck(kind: str, layout: str) -> None:

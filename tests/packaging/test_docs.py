@@ -1,0 +1,233 @@
+"""The docs say what is so: blocks run, commands and files exist, error texts and figures are those of the sources."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from error_texts import library_texts
+from PIL import Image
+
+import pseudo_iou_ops
+from scripts import docs_hooks
+from scripts.docs_benchmarks import PAGE, make_page
+from scripts.docs_figures import PICTURES, draw_pseudo_box, draw_pyramid
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PICTURES_FOLDER = ROOT / "docs" / "images"
+LARGEST_PICTURE = 150_000  # bytes
+
+
+class Block(NamedTuple):
+    name: str
+    language: str
+    text: str
+    project: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The fenced blocks; a comment above one names the project it needs."""
+    fence = re.compile(r"^(?:<!-- run with: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    found = fence.findall(page.read_text())
+    return [Block(f"{page.name}-{n}", language, text, project) for n, (project, language, text) in enumerate(found)]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def commands_of(page: Path) -> list[str]:
+    """Lines of shell blocks, and code spans, that begin with a command of this project."""
+    lines = [line for block in blocks_of(page) if not block.language for line in block.text.splitlines()]
+    spans = re.findall(r"`([^`\n]+)`", page.read_text())
+    return [
+        text for text in (*lines, *spans) if re.match(r"(?:[A-Z_]+=\S+ )*(?:python|torchrun|make|scripts/)\b", text)
+    ]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands_of(page)})
+
+
+def install_mmdet(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("mmdet") is None:
+        pytest.skip("mmdet is not installed; `make integrations` installs it")
+    from integrations import mmcv_stub
+
+    mmcv_stub.install()
+
+
+def install_detectron2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the two functions that make a model; detectron2 is not on PyPI."""
+    from integrations.test_stand_ins import Fcos
+
+    model_zoo = types.SimpleNamespace(get_config=lambda name: types.SimpleNamespace(model=Fcos))
+    modules = {"detectron2": {"model_zoo": model_zoo}, "detectron2.config": {"instantiate": lambda model: model()}}
+    for name, members in modules.items():
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+PROJECTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "mmdet": install_mmdet,
+    "detectron2": install_detectron2,
+}
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language == "python"], ids=lambda block: block.name
+)
+def test_python_block_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    if block.project:
+        PROJECTS[block.project](monkeypatch)
+    exec(compile(block.text, block.name, "exec"), {})
+
+
+def test_every_block_is_found() -> None:
+    """A fence that the expression above misses would be a block that is not run."""
+    fences = sum(len(re.findall(r"^ *```", page.read_text(), re.MULTILINE)) for page in PAGES)
+    assert fences == 2 * len(BLOCKS)
+    assert {block.language for block in BLOCKS} <= {"", "python", "yaml", "diff"}
+
+
+@cache
+def help_of(module: str, command: tuple[str, ...]) -> str:
+    """What ``python -m MODULE COMMAND --help`` prints."""
+    main = importlib.import_module(f"{module}.cli").main
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        assert main([*command, "--help"]) == 0
+    return text.getvalue().replace("_", "-")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_exists(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    words = [word for word in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", word)]
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(targets)
+    elif "-m" in words:
+        module, *arguments = words[words.index("-m") + 1 :]
+        assert importlib.util.find_spec(module) is not None
+        if module in ("detector", "benchmarks"):
+            assert_options_exist(module, arguments)
+    elif words[0] == "python" and len(words) > 1:
+        assert (ROOT / words[1]).exists()
+    elif words[0].startswith("scripts/"):
+        assert (ROOT / words[0]).exists()
+
+
+def assert_options_exist(module: str, arguments: list[str]) -> None:
+    """Each option is one of the command's own; alternatives such as train|eval are each a command."""
+    names = arguments[:1] if arguments and not arguments[0].startswith("-") else []
+    for name in names[0].split("|") if names else [""]:
+        command = ("data", "check") if name == "data" else (name,) if name else ()
+        listed = help_of(module, command)
+        for option in (word.partition("=")[0] for word in arguments if word.startswith("--")):
+            assert re.search(rf"(?<![\w.-]){option.replace('_', '-')}(?![\w.-])", listed), f"{name} has no {option}"
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    assert_options_exist("detector", ["train", "--train.batch-size", "4", "--data.root=FOLDER"])
+    with pytest.raises(AssertionError, match="train has no --train"):
+        assert_options_exist("detector", ["train", "--train.batch-sizes", "4"])
+    with pytest.raises(AssertionError):
+        assert_options_exist("detector", ["trains"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_linked_files_exist(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_error_text_is_explained() -> None:
+    """The tables of the troubleshooting page, and the sources, hold the same texts."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text().partition("\n## Errors\n")[2]
+    cells = re.findall(r"^\| (`.*?`) \| [^|]+ \|$", page, re.MULTILINE)
+    listed = {cell.strip("`").rstrip() if cell.startswith("``") else cell[1:-1] for cell in cells}
+    texts = library_texts()
+    assert len(texts) > 80
+    assert sorted(texts - listed) == [], "not on the page"
+    assert sorted(listed - texts) == [], "not in the sources"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    listed = re.findall(r"^::: pseudo_iou_ops\.([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert set(pseudo_iou_ops.__all__) <= {name.removesuffix(".assign") for name in listed}
+
+
+def test_the_benchmark_page_is_what_the_results_give() -> None:
+    assert make_page() == PAGE.read_text(), "run python scripts/docs_benchmarks.py"
+
+
+def test_the_drawn_figures_show_what_the_library_computes(tmp_path: Path) -> None:
+    """The paper's Figure 1 has the value 0.57; its Figure 2 one region, seen on every level."""
+    assert draw_pseudo_box(tmp_path / "pseudo_box.png") == pytest.approx(0.57, abs=0.005)
+    positives = draw_pyramid(tmp_path / "pyramid.png")
+    on_every_level, by_size = positives.values()
+    assert on_every_level == sorted(on_every_level, reverse=True)
+    assert min(on_every_level) > 0
+    assert by_size[:2] == [0, 0]
+    for file in tmp_path.iterdir():
+        with Image.open(file) as new, Image.open(PICTURES_FOLDER / file.name) as stored:
+            assert new.size == stored.size
+
+
+def test_pictures_are_small_and_come_from_the_script() -> None:
+    pages = [page.read_text() for page in (ROOT / "docs").glob("*.md")]
+    shown = {name for page in pages for name in re.findall(r"\(images/([^)]+)\)", page)}
+    assert shown == set(PICTURES)
+    assert all((PICTURES_FOLDER / name).stat().st_size < LARGEST_PICTURE for name in shown)
+
+
+def test_the_worked_example_of_a_metric_works(tmp_path: Path) -> None:
+    """Its patches fit, what they add to the headers compiles, and reference and oracle agree on the new metric."""
+    for name in ("csrc", "pseudo_iou_ops", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".build"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    patches = "\n".join(block.text for block in BLOCKS if block.language == "diff")
+    run_in(tmp_path, "patch", "-p1", "--fuzz=0", stdin=patches)
+    run_in(tmp_path, "c++", "-std=c++17", "-fsyntax-only", "-x", "c++", "csrc/core/candidates.h")
+    cases = ["tests/unit/test_hand_written.py", "tests/unit/test_reference.py", "tests/unit/test_rule.py"]
+    chosen = "(ellipse and not op) or every_combination"
+    done = run_in(tmp_path, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *cases, "-k", chosen)
+    for case in ("scaled_ellipse[reference]", "scaled_ellipse[brute_force]", "test_every_combination_of_switches"):
+        assert f"{case} PASSED" in done
+
+
+def run_in(folder: Path, *command: str, stdin: str = "") -> str:
+    done = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def page_of(source: str) -> types.SimpleNamespace:
+    return types.SimpleNamespace(file=types.SimpleNamespace(src_uri=source))
+
+
+def test_links_out_of_the_site_become_paths() -> None:
+    text = "See [CHANGELOG.md](../CHANGELOG.md), [the rule](../pseudo_iou_ops/rule.py#L1), [Design](design.md)."
+    expected = "See `CHANGELOG.md`, the rule (`pseudo_iou_ops/rule.py`), [Design](design.md)."
+    assert docs_hooks.on_page_markdown(text, page=page_of("index.md")) == expected
+
+
+def test_assets_from_elsewhere_are_found(caplog: pytest.LogCaptureFixture) -> None:
+    docs_hooks.on_post_page('<a href="https://elsewhere.org">a</a><img src="images/a.png">', page=page_of("a.md"))
+    assert not caplog.records
+    docs_hooks.on_post_page('<script async src="https://elsewhere.org/a.js"></script>', page=page_of("a.md"))
+    assert ["loads from elsewhere" in record.getMessage() for record in caplog.records] == [True]
