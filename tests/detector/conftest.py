@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,14 @@ from detector.data import Annotations, load_annotations
 from detector.data.loader import Batch, DetectionDataset, collate
 from detector.data.transforms import evaluation_transform
 
-torch.set_num_threads(1)  # the networks are too small to share
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the processes that tests start: sums over another number of threads have other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
