@@ -9,22 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from assigned_batches import AssignedBatches
 from oracles import assert_same_bits
 from samples import training_batch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from pseudo_iou_ops import AssignRule, assign, presets
-
-
-class AssignedBatches(Dataset[tuple[Tensor, ...]]):
-    """Batches that are assigned where they are loaded."""
-
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        return tuple(assign(*training_batch((256, 320), (30, index), seed=index).args()))
 
 
 def test_two_python_threads() -> None:
