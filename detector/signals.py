@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -45,3 +47,13 @@ def ignore_stop_signals(worker: int) -> None:
     """For loader processes, which a terminal or a scheduler signals too: their parent decides when they end."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+
+
+def kill_left_workers() -> None:
+    """At exit, Python ends loader processes by SIGTERM, which they ignore, and would wait for a stuck one for ever."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+atexit.register(kill_left_workers)

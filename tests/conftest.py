@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import pytest
 import torch
 
@@ -27,3 +29,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if "gpu: " in str(report.longrepr)]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} GPU tests were NOT run here")
+
+
+def pytest_unconfigure() -> None:
+    """A stuck child process, such as a compiler's worker, would be waited for after the last line."""
+    for child in multiprocessing.active_children():
+        print(f"killed at the end: {child}")
+        child.kill()
