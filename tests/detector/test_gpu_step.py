@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from gpu_tools import synchronisation_is_an_error
 
 from detector.config import Config
 from detector.data.loader import Batch
@@ -26,12 +27,8 @@ def test_a_step_never_waits_for_the_device(config: Config, batch: Batch) -> None
     batch = batch.to(device)
     train_step(model, optimizer, batch)  # the optimiser makes its state, cuDNN chooses its algorithms
     window = LogWindow()
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with synchronisation_is_an_error():
         window.add(*train_step(model, optimizer, batch), batch)
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
 
 
 def test_a_step_is_captured_and_replayed(config: Config, batch: Batch) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from gpu_tools import device_activities, synchronisation_is_an_error
 from oracles import assert_same_bits
 from samples import STRIDES, Sample, registration_inputs, training_batch
 
@@ -21,27 +20,6 @@ pytestmark = pytest.mark.gpu
 BUDGET_FILE = Path(__file__).parents[1] / "compile" / "ptxas_budget.json"
 BUDGET = json.loads(BUDGET_FILE.read_text(encoding="utf-8"))["kernels"]["assign_kernel"]
 RULES = {"paper": presets.paper, "max_metric": AssignRule(resolve="max_metric", ignore_threshold=0.2)}
-
-
-@contextmanager
-def synchronisation_is_an_error() -> Iterator[None]:
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
-
-
-def device_activities(call: Any) -> list[str]:
-    """Names of the kernels, copies and memsets that `call` starts; an earlier call loads the module."""
-    call()
-    torch.cuda.synchronize()
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        call()
-        torch.cuda.synchronize()
-    return [event.name for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
 
 
 @pytest.mark.parametrize("use_out", [False, True], ids=["new", "out"])

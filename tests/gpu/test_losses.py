@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
+from gpu_tools import device_activities, synchronisation_is_an_error
 from loss_samples import DTYPES, LAYOUTS, SHAPES, HeadSample, box_sample, class_sample, class_samples
 from torch import Tensor
 
@@ -87,35 +87,22 @@ def test_run_to_run(dtype: torch.dtype) -> None:
 
 def test_no_synchronisation() -> None:
     sample, boxes = coco_sample(torch.float32), box_sample().to("cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with synchronisation_is_an_error():
         for loss in LOSSES.values():
             step(loss, sample, scale=2.0)
         for loss in BOX_LOSSES.values():
             step(loss, boxes)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-def kernels(call: Callable[[], Any]) -> list[str]:
-    call()
-    torch.cuda.synchronize()
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        call()
-        torch.cuda.synchronize()
-    return [event.name for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
 
 
 def test_a_loss_is_two_kernels_and_its_backward_one() -> None:
     sample = coco_sample(torch.float32)
     leaves = [level.requires_grad_() for level in sample.levels]
-    forward = kernels(lambda: sigmoid_focal_loss(leaves, sample.labels))
+    forward = device_activities(lambda: sigmoid_focal_loss(leaves, sample.labels))
     assert len(forward) == 2, forward
     one = torch.ones((), device="cuda")
     loss = sigmoid_focal_loss(leaves, sample.labels)
     torch.autograd.grad(loss, leaves, one, retain_graph=True)
-    backward = kernels(lambda: torch.autograd.grad(sigmoid_focal_loss(leaves, sample.labels), leaves, one))
+    backward = device_activities(lambda: torch.autograd.grad(sigmoid_focal_loss(leaves, sample.labels), leaves, one))
     assert len(backward) == 3, backward
 
 
@@ -204,10 +191,7 @@ def test_decode_topk_is_the_cpus_without_synchronisation(layout: str) -> None:
     moved = [sample.to("cuda").levels for sample in (logits, boxes, centers)]
     cuda_points = points.cuda()
     decode_topk(moved[0], moved[1], cuda_points, moved[2], 0.3, 20)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with synchronisation_is_an_error():
         actual = decode_topk(moved[0], moved[1], cuda_points, moved[2], 0.3, 20)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     for field, reference in zip(actual, expected, strict=True):
         torch.testing.assert_close(field.cpu(), reference, rtol=1e-5, atol=0)
