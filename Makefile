@@ -5,12 +5,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUNS ?= runs
+MINUTES ?= 60
 
 python := $(VENV)/bin/python
 sources := $(shell find csrc -type f) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint format pytest oldest docs matrix integrations wheel clean
+.PHONY: help setup tools demo test lint format pytest oldest docs matrix integrations fuzz wheel clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -29,8 +30,10 @@ $(VENV)/.tools: $(VENV)/.packages
 	$(python) scripts/install_extras.py dev docs export
 	touch $@
 
+# A checkout serves the GPUs that are here, which builds in half the time; without one, PTX serves any.
 $(VENV)/.built: $(VENV)/.packages $(sources)
-	$(python) -m pip install -q --no-build-isolation --no-deps -e .
+	gpus="$$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9.]+$$' | sort -u | paste -sd ';')"; \
+	TORCH_CUDA_ARCH_LIST="$${TORCH_CUDA_ARCH_LIST:-$${gpus:-7.5+PTX}}" $(python) -m pip install -q --no-build-isolation --no-deps -e .
 	$(python) -m pseudo_iou_ops.env
 	touch $@
 
@@ -68,6 +71,10 @@ matrix: tools ## one wheel under every torch it is made for
 integrations: tools ## the adapters of projects that are no dependency, with the projects themselves
 	$(python) -m pip install -q --no-deps -r tests/integrations/requirements.txt
 	$(python) -m pytest tests/integrations tests/packaging/test_docs.py
+
+fuzz: tools ## an hour (MINUTES) of fuzzing and its summary; needs clang++ with libFuzzer
+	$(python) scripts/install_extras.py fuzz
+	$(python) scripts/fuzz.py $(MINUTES)
 
 wheel: tools ## dist/: the sdist, and from it audited wheels: CPU kernels alone, and with CUDA kernels where nvcc is
 	scripts/build_wheels.sh $(python) dist

@@ -50,7 +50,7 @@ def ignore_stop_signals(worker: int) -> None:
 
 
 def kill_left_workers() -> None:
-    """At exit, Python ends loader processes by SIGTERM, which they ignore, and would wait for a stuck one for ever."""
+    """At exit, Python ends what is left of the loader processes by SIGTERM, which they ignore, and waits for them."""
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

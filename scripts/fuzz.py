@@ -1,65 +1,155 @@
-"""Runs the random tests (hypothesis) with ever new seeds until the time is up, and says how many examples passed.
+"""Fuzzes the library for some minutes and prints a summary in Markdown: what ran, how often, and what failed.
 
-usage: python scripts/fuzz.py MINUTES [pytest options]
+usage: python scripts/fuzz.py MINUTES [PART ...]
 
-A failing example stops it: the seed and what pytest printed are the report, and the exit status is 1.
+Parts, all by default, side by side:
+  properties    the random tests of tests/ (hypothesis), with ever new seeds
+  packed_boxes  tests/fuzzing/packed_boxes.cpp by libFuzzer under ASan and UBSan; needs clang++ (CLANGXX names another)
+  annotations   tests/fuzzing/annotations.py by atheris; needs the extra "fuzz"
+
+What the engines learn is kept in .fuzz/ for the next time; an input that fails is left there. The exit status is 1 if a
+part failed, and 2 if one can not run here.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".fuzz"
+LONGEST_INPUT = 1024
 
 
-def count_examples(report: str) -> Counter[str]:
-    """Passing examples per test, from hypothesis' statistics: a test's name, then its phases."""
-    counts: Counter[str] = Counter()
+@dataclass(frozen=True)
+class Result:
+    """What a part did until the time was up, or until it failed."""
+
+    executions: dict[str, int]
+    failure: str = ""
+
+
+def fuzz_properties(seconds: float) -> Result:
+    """One run of all random tests after the other; the run in work when the time is up is finished."""
+    passed: dict[str, int] = {}
+    seed = int(time.time())
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "hypothesis and not gpu", "-p", "no:cacheprovider"]
+        command += [f"--hypothesis-seed={seed}", "--hypothesis-show-statistics"]
+        status, report = _run(command, {"HYPOTHESIS_PROFILE": "nightly"})
+        if status != 0:
+            return Result(passed, f"seed {seed}:\n{report}")
+        for test, examples in _passing_examples(report).items():
+            passed[test] = passed.get(test, 0) + examples
+        seed += 1
+    return Result(passed)
+
+
+def _passing_examples(report: str) -> dict[str, int]:
+    """From hypothesis' statistics: a test's name, then its phases."""
+    counts: dict[str, int] = {}
     test = ""
     for line in report.splitlines():
         if name := re.match(r"(\S+\.py::[^:]+):$", line):
             test = name[1]
         elif passing := re.search(r"(\d+) passing examples", line):
-            counts[test] += int(passing[1])
+            counts[test] = counts.get(test, 0) + int(passing[1])
     return counts
 
 
-def run_once(seed: int, options: list[str]) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "hypothesis and not gpu", "-p", "no:cacheprovider"]
-    command += [f"--hypothesis-seed={seed}", "--hypothesis-show-statistics", *options]
-    environment = {**os.environ, "HYPOTHESIS_PROFILE": "nightly"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+def fuzz_packed_boxes(seconds: float) -> Result:
+    sys.path.insert(0, str(ROOT / "tests"))
+    from fuzzing.packed_boxes import build_for_libfuzzer
+
+    program = FOLDER / "packed_boxes"
+    build_for_libfuzzer(_clang(), program)
+    return _run_engine("packed_boxes", [str(program)], seconds)
+
+
+def fuzz_annotations(seconds: float) -> Result:
+    return _run_engine("annotations", [sys.executable, str(ROOT / "tests/fuzzing/annotations.py")], seconds)
+
+
+def _run_engine(name: str, command: list[str], seconds: float) -> Result:
+    """libFuzzer, or atheris, which is built on it, until the time is up or an input fails."""
+    corpus = FOLDER / "corpus" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    options = [f"-max_total_time={seconds:.0f}", f"-max_len={LONGEST_INPUT}", "-len_control=0"]
+    options += [f"-artifact_prefix={FOLDER}/{name}-", str(corpus)]
+    status, report = _run([*command, *options], {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    started = re.findall(r"^#(\d+)\s", report, flags=re.MULTILINE)
+    return Result({name: int(started[-1]) if started else 0}, "" if status == 0 else report)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
-def main() -> int:
-    if len(sys.argv) < 2 or not re.fullmatch(r"\d+(\.\d+)?", sys.argv[1]):
+PARTS: dict[str, Callable[[float], Result]] = {
+    "properties": fuzz_properties,
+    "packed_boxes": fuzz_packed_boxes,
+    "annotations": fuzz_annotations,
+}
+
+
+def summary(results: dict[str, Result], minutes: float) -> str:
+    rows = [
+        f"| {part} | {name} | {count:,} | {'failed' if result.failure else 'none'} |"
+        for part, result in results.items()
+        for name, count in sorted(result.executions.items())
+    ]
+    table = ["| part | target | examples passed | failures |", "| --- | --- | ---: | --- |", *rows]
+    return "\n".join((f"{minutes:.0f} minutes, {_described()}", "", *table))
+
+
+def _described() -> str:
+    import torch
+
+    commit = _run(["git", "describe", "--always", "--dirty", "--abbrev=7"], {})[1].strip()
+    return f"commit {commit}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def _clang() -> str:
+    return os.environ.get("CLANGXX", "clang++")
+
+
+def _missing(parts: list[str]) -> list[str]:
+    """What the parts need and is not there: a part left out would look like one that passed."""
+    missing = []
+    if "packed_boxes" in parts and shutil.which(_clang()) is None:
+        missing.append(f"packed_boxes: no {_clang()} (with libFuzzer); name one with CLANGXX")
+    if "annotations" in parts and _run([sys.executable, "-c", "import atheris"], {})[0] != 0:
+        missing.append('annotations: no atheris; pip install "pseudo_iou_ops[fuzz]"')
+    return missing
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or not re.fullmatch(r"\d+(\.\d+)?", arguments[0]) or not set(arguments[1:]) <= set(PARTS):
         print(__doc__)
         return 2
-    minutes, options = float(sys.argv[1]), sys.argv[2:]
-    started = time.monotonic()
-    total: Counter[str] = Counter()
-    seed = int(time.time())
-    rounds = 0
-    while time.monotonic() - started < 60 * minutes:
-        status, report = run_once(seed + rounds, options)
-        if status != 0:
-            print(f"seed {seed + rounds}:\n{report}")
-            return 1
-        total += count_examples(report)
-        rounds += 1
-    passed = (time.monotonic() - started) / 60
-    print(f"{rounds} rounds from seed {seed}, {passed:.0f} minutes, no failure; examples passed:")
-    for test, count in sorted(total.items()):
-        print(f"{count:>9,}  {test}")
-    return 0
+    minutes, parts = float(arguments[0]), arguments[1:] or list(PARTS)
+    if missing := _missing(parts):
+        print("\n".join(missing), file=sys.stderr)
+        return 2
+    FOLDER.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(len(parts)) as threads:
+        results = dict(zip(parts, threads.map(lambda part: PARTS[part](60 * minutes), parts), strict=True))
+    print(summary(results, minutes))
+    failures = [f"\n{part} failed, {result.failure}" for part, result in results.items() if result.failure]
+    print("\n".join(failures), file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """A stuck child process, such as a compiler's worker, would be waited for after the last line."""
+    """A child process that a test left behind would be waited for after the last line."""
     for child in multiprocessing.active_children():
         print(f"killed at the end: {child}")
         child.kill()

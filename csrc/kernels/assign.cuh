@@ -54,7 +54,7 @@ PIOU_DEVICE const int64_t* ignore_offsets_of(const AssignParams& params, const O
   return params.ignore_offsets;
 }
 
-PIOU_DEVICE void add_count(int64_t* counter, int64_t count) {
+PIOU_DEVICE void add_to_counter(int64_t* counter, int64_t count) {
   atomicAdd(reinterpret_cast<unsigned long long*>(counter), static_cast<unsigned long long>(count));
 }
 
@@ -259,7 +259,7 @@ PIOU_DEVICE void count_positives(const AssignParams& params, int64_t image, int 
   for (int bit = 0; (kPoints >> bit) != 0; ++bit) {
     total += __popc(__ballot_sync(kFullWarp, (positives >> bit) & 1)) << bit;
   }
-  if (threadIdx.x % 32 == 0 && total != 0) add_count(params.num_pos + image, total);
+  if (threadIdx.x % 32 == 0 && total != 0) add_to_counter(params.num_pos + image, total);
 }
 
 // Grid: the tiles of the first image, of the second, and so on. Blocks share integer counters alone.
@@ -304,7 +304,7 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads, kBlocksPerProcessor)
           image * params.num_points + level.first_point + static_cast<int64_t>(row) * level.width + column,
           outputs);
     if (outputs.matched < 0) continue;
-    add_count(params.pos_per_box + outputs.matched, 1);
+    add_to_counter(params.pos_per_box + outputs.matched, 1);
     ++positives;
   }
   count_positives<kPoints>(params, image, positives);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,7 +124,22 @@ class DetectionDataset(Dataset[Sample]):
         )
 
 
-def training_loader(config: Config, annotations: Annotations, first_step: int, last_step: int) -> DataLoader[Sample]:
+class BatchLoader(DataLoader[Sample]):
+    """Gives batches; if one can not be read, its processes end before the error goes on.
+
+    torch's iterator ends them when it is freed, which a failed one is only with its traceback: that refers to itself,
+    and once the garbage collector comes to it, the processes can no longer be told.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+
+def training_loader(config: Config, annotations: Annotations, first_step: int, last_step: int) -> BatchLoader:
     """This process's share of the batches of the steps ``first_step .. last_step - 1``, in order."""
     seed = config.train.seed
     heights, widths = annotations.sizes.unbind(1)
@@ -133,7 +149,7 @@ def training_loader(config: Config, annotations: Annotations, first_step: int, l
     return _loader(config, dataset, batches)
 
 
-def evaluation_loader(config: Config, annotations: Annotations) -> DataLoader[Sample]:
+def evaluation_loader(config: Config, annotations: Annotations) -> BatchLoader:
     """Every image once, in order; with several processes, every so many-th batch is this one's."""
     size = config.eval.batch_size
     keys = [(0, index) for index in range(len(annotations))]
@@ -142,8 +158,8 @@ def evaluation_loader(config: Config, annotations: Annotations) -> DataLoader[Sa
     return _loader(config, dataset, batches[rank() :: world_size()])
 
 
-def _loader(config: Config, dataset: DetectionDataset, batches: Iterable[list[Key]]) -> DataLoader[Sample]:
-    return DataLoader(
+def _loader(config: Config, dataset: DetectionDataset, batches: Iterable[list[Key]]) -> BatchLoader:
+    return BatchLoader(
         dataset,
         batch_sampler=batches,
         num_workers=config.data.workers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -150,6 +151,7 @@ def test_an_error_in_a_loader_process_is_one_line(
     assert status == 1
     assert "gone.png: not a readable image" in err
     assert err.count("\n") == 1
+    assert not multiprocessing.active_children()
 
 
 def test_module_runs_and_help_lists_the_sections() -> None:

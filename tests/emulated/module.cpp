@@ -2,52 +2,15 @@
 #include "arrays.h"
 
 #include "../../csrc/core/settings.h"
-#include "../../csrc/kernels/assign.cuh"
+#include "assign_run.h"
 #include "faulty_kernels.h"
 #include "losses.h"
 
 using namespace arrays;
+using namespace assign_run;
 using namespace pseudo_iou_ops;
 
 namespace {
-
-// How to run: in which order, and with how many points a thread (0: as launch/assign.cu would).
-struct Run {
-  cuda_shim::Schedule schedule;
-  unsigned seed;
-  int points;
-};
-
-template <bool kJudgesEveryCandidate, int kPoints, int kCapacity>
-void run_kernel(const AssignParams& params, const OffsetTable<kCapacity>& table, const Run& run) {
-  const int tiles = static_cast<int>(count_tiles(params, kPoints));
-  cuda_shim::launch(static_cast<unsigned>(tiles * params.num_images), kThreads, run.schedule, run.seed,
-                    [&] { assign_kernel<kJudgesEveryCandidate, kPoints, kCapacity>(params, table, tiles); });
-}
-
-template <int kCapacity>
-void run_rule(const AssignParams& params, const OffsetTable<kCapacity>& table, const Run& run) {
-  const int points = run.points == 0 ? points_per_thread(params) : run.points;
-  if (params.rule.judges_every_candidate()) {
-    run_kernel<true, 1>(params, table, run);
-  } else if (points == 1) {
-    run_kernel<false, 1>(params, table, run);
-  } else {
-    run_kernel<false, kPointsWhereDense>(params, table, run);
-  }
-}
-
-// As launch/assign.cu does: a table of offsets in place of the pointers that are on the host.
-void run_with_host_offsets(AssignParams params, const Run& run) {
-  OffsetTable<kMaxImagesByValue> table;
-  std::copy_n(params.offsets, params.num_images + 1, table.offsets);
-  params.offsets = nullptr;
-  if (params.ignore_offsets != nullptr) {
-    std::copy_n(params.ignore_offsets, params.num_images + 1, table.ignore_offsets);
-    params.ignore_offsets = nullptr;
-  }
-  run_rule(params, table, run);
-}
 
 void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array<int64_t>& offsets,
             const std::vector<int64_t>& level_shapes, const std::vector<double>& strides, double offset,
@@ -79,12 +42,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
   params.num_pos = num_pos.mutable_data();
   params.pos_per_box = pos_per_box.mutable_data();
   if (params.num_images == 0 || params.num_points == 0) return;
-  const Run run{schedule_named(schedule), seed, points};
-  if (offsets_on_host) {
-    run_with_host_offsets(params, run);
-  } else {
-    run_rule(params, OffsetTable<0>{}, run);
-  }
+  run(params, {schedule_named(schedule), seed, points}, offsets_on_host);
 }
 
 }  // namespace

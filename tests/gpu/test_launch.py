@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gpu_tools import device_activities, synchronisation_is_an_error
 from oracles import assert_same_bits
 from samples import STRIDES, Sample, registration_inputs, training_batch
 
-from pseudo_iou_ops import AssignRule, PointAssigner, assign, presets
+from pseudo_iou_ops import Assignment, AssignRule, PointAssigner, assign, presets
 
 pytestmark = pytest.mark.gpu
 
@@ -86,6 +87,26 @@ def test_a_call_runs_on_the_current_stream(use_out: bool) -> None:
     assert not stream.query(), "the call waited for its stream"
     stream.synchronize()
     assert_same_bits(actual, expected)
+
+
+def test_two_streams_at_once() -> None:
+    """The launches share nothing: each Python thread has its stream, and neither waits for the other."""
+    samples = [training_batch((512, 640), (40, 7, 90), seed=seed) for seed in (1, 2)]
+    expected = [assign(*sample.args()) for sample in samples]
+    moved = [sample.to("cuda") for sample in samples]
+    assign(*moved[0].args())  # loads the module
+    torch.cuda.synchronize()
+
+    def calls(sample: Sample) -> list[Assignment]:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            return [assign(*sample.args()) for _ in range(50)]
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(calls, moved))
+    torch.cuda.synchronize()
+    for actual, wanted in zip(found, expected, strict=True):
+        for one in actual:
+            assert_same_bits(one, wanted)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="gpu: needs a second one")
