@@ -29,7 +29,7 @@ class TrainArguments:
     """Train a detector and write its checkpoint."""
 
     config: Path = CONFIGS / "demo.yaml"
-    """The configuration; every option below overrides it."""
+    """The configuration, your own or a bundled one (configs/...); every option below overrides it."""
     out: Path | None = None
     """Folder of the run; runs/<name of the configuration> if not given."""
     overwrite: bool = False

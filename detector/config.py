@@ -266,8 +266,15 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
 
 
+def bundled(path: Path) -> Path:
+    """The path, or where there is no such file, the one that comes with this package: ``configs/demo.yaml``."""
+    own = Path(__file__).parent / path
+    return own if own.is_file() and not path.exists() else path
+
+
 def load_config(path: Path) -> Config:
     """Read a YAML file, on top of the one its ``base:`` key may name; unknown keys raise UsageError."""
+    path = bundled(path)
     values = read_yaml(path)
     base = values.pop("base", None)
     if base is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import (
     Config,
+    bundled,
     check_config,
     config_from_dict,
     config_to_dict,
@@ -64,6 +65,7 @@ def load_table(name: str) -> Sweep:
 
 def load_sweep(file: Path) -> Sweep:
     """Read a sweep from YAML; raises a UsageError that names the file for an unknown key or a missing one."""
+    file = bundled(file)
     return _sweep(read_yaml(file), file.parent, str(file))
 
 

@@ -17,6 +17,7 @@ from detector.cli import main
 from detector.config import Config, check_config, config_from_dict, config_to_dict, config_to_yaml, load_config
 from detector.errors import UsageError
 from detector.evaluation.coco import STAT_NAMES
+from detector.sweep.plan import load_sweep
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "detector" / "configs"
@@ -45,6 +46,15 @@ def test_configurations_are_valid_and_survive_a_round_trip(file: Path) -> None:
     config = load_config(file)
     check_config(config)
     assert config_from_dict(yaml.safe_load(config_to_yaml(config)), "again") == config
+
+
+def test_bundled_files_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(Path("configs/demo.yaml")) == load_config(CONFIGS / "demo.yaml")
+    assert load_sweep(Path("configs/sweeps/bccd_cpu.yaml")).cells
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/demo.yaml").write_text("train: {seed: 3}\n")
+    assert load_config(Path("configs/demo.yaml")).train.seed == 3
 
 
 def test_base_and_overrides(tmp_path: Path) -> None:
