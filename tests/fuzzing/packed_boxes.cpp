@@ -1,6 +1,6 @@
-// A fuzz target for libFuzzer (see targets.py): any bytes as packed boxes, with offsets, labels and sizes
-// that no host has checked. The CPU kernel and the CUDA kernel (emulated) must stay inside their arrays,
-// agree in every bit, and count what they wrote.
+// A fuzz target for libFuzzer (see packed_boxes.py): any bytes as packed boxes, with offsets, labels and
+// sizes that no host has checked. The CPU kernel and the CUDA kernel (emulated) must stay inside their
+// arrays, agree in every bit, and count what they wrote.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -151,9 +151,9 @@ void choose_settings(Bytes& bytes, AssignParams& params) {
   if (bytes.flag()) ranges.clear();
   const auto metric = static_cast<Metric>(bytes.below(5));
   const bool loosens_upwards = metric == Metric::kScaledBox || metric == Metric::kCenterRadius;
-  const double threshold = bytes.unit();
+  const double threshold = loosens_upwards ? (1.0 - bytes.unit()) / 2.0 : bytes.unit();
   std::optional<double> ignore_threshold;
-  if (bytes.flag() && metric != Metric::kNone) {
+  if (bytes.flag() && metric != Metric::kNone && threshold > 0.0) {
     ignore_threshold = loosens_upwards ? 1.0 : threshold * bytes.unit();
   }
   const bool has_value = metric != Metric::kNone && metric != Metric::kCenterRadius;
