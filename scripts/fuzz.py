@@ -49,8 +49,11 @@ def fuzz_properties(seconds: float) -> Result:
         status, report = _run(command, {"HYPOTHESIS_PROFILE": "nightly"})
         if status != 0:
             return Result(passed, f"seed {seed}:\n{report}")
-        for test, examples in _passing_examples(report).items():
-            passed[test] = passed.get(test, 0) + examples
+        examples = _passing_examples(report)
+        if not examples:
+            return Result(passed, f"no statistics of hypothesis in:\n{report}")
+        for test, count in examples.items():
+            passed[test] = passed.get(test, 0) + count
         seed += 1
     return Result(passed)
 
@@ -62,7 +65,7 @@ def _passing_examples(report: str) -> dict[str, int]:
     for line in report.splitlines():
         if name := re.match(r"(\S+\.py::[^:]+):$", line):
             test = name[1]
-        elif passing := re.search(r"(\d+) passing examples", line):
+        elif passing := re.search(r"(\d+) passing\b", line):
             counts[test] = counts.get(test, 0) + int(passing[1])
     return counts
 
@@ -107,7 +110,7 @@ def summary(results: dict[str, Result], minutes: float) -> str:
     rows = [
         f"| {part} | {name} | {count:,} | {'failed' if result.failure else 'none'} |"
         for part, result in results.items()
-        for name, count in sorted(result.executions.items())
+        for name, count in sorted(result.executions.items() or [("", 0)])
     ]
     table = ["| part | target | examples passed | failures |", "| --- | --- | ---: | --- |", *rows]
     return "\n".join((f"{minutes:.0f} minutes, {_described()}", "", *table))
