@@ -35,6 +35,7 @@ class Result:
     """What a part did until the time was up, or until it failed."""
 
     executions: dict[str, int]
+    """Inputs by target: hypothesis counts those that passed, the engines also those that a target turned down."""
     failure: str = ""
 
 
@@ -112,7 +113,7 @@ def summary(results: dict[str, Result], minutes: float) -> str:
         for part, result in results.items()
         for name, count in sorted(result.executions.items() or [("", 0)])
     ]
-    table = ["| part | target | examples passed | failures |", "| --- | --- | ---: | --- |", *rows]
+    table = ["| part | target | inputs | failures |", "| --- | --- | ---: | --- |", *rows]
     return "\n".join((f"{minutes:.0f} minutes, {_described()}", "", *table))
 
 
