@@ -30,7 +30,7 @@ $(VENV)/.tools: $(VENV)/.packages
 	$(python) scripts/install_extras.py dev docs export
 	touch $@
 
-# A checkout serves the GPUs that are here, which builds in half the time; without one, PTX serves any.
+# A checkout serves the GPUs that are here, which builds sooner; without one, PTX serves those since Turing.
 $(VENV)/.built: $(VENV)/.packages $(sources)
 	gpus="$$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9.]+$$' | sort -u | paste -sd ';')"; \
 	TORCH_CUDA_ARCH_LIST="$${TORCH_CUDA_ARCH_LIST:-$${gpus:-7.5+PTX}}" $(python) -m pip install -q --no-build-isolation --no-deps -e .
