@@ -18,10 +18,11 @@ help: ## what there is to make
 
 setup: $(VENV)/.built ## a virtual environment with all that is needed, and the library built in place
 
+# Python compiles the modules that are used at their first import; compiling all of torch here would take longer.
 $(VENV)/.packages: pyproject.toml constraints.txt
 	test -x $(python) || $(PYTHON) -m venv $(VENV)
 	$(python) -m pip install -q --upgrade pip
-	$(python) -m pip install -q -c constraints.txt torch torchvision
+	$(python) -m pip install -q --no-compile -c constraints.txt torch torchvision
 	$(python) scripts/install_extras.py build detector
 	touch $@
 

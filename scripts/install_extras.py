@@ -13,5 +13,5 @@ root = Path(__file__).resolve().parents[1]
 project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
 packages = [package for extra in sys.argv[1:] for package in extras[extra]]
-constraints = ["-c", str(root / "constraints.txt")]
-subprocess.run([sys.executable, "-m", "pip", "install", "-q", *constraints, *packages], check=True)
+options = ["-q", "--no-compile", "-c", str(root / "constraints.txt")]
+subprocess.run([sys.executable, "-m", "pip", "install", *options, *packages], check=True)

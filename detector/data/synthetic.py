@@ -32,6 +32,7 @@ ATTEMPTS_PER_OBJECT = 20
 
 Points = list[tuple[float, float]]
 Array = np.ndarray[Any, Any]
+Window = tuple[slice, slice]  # rows, columns
 
 
 class Scene(NamedTuple):
@@ -88,15 +89,20 @@ def draw_scene(seed: int, index: int, width: int, height: int, max_objects: int)
         if len(boxes) == wanted:
             break
         label = int(random.integers(len(SHAPES)))
-        mask = _mask(random, list(SHAPES.values())[label], width, height)
+        window, mask = _mask(random, list(SHAPES.values())[label], width, height)
         covers = mask > 0.5
-        remaining = [seen & ~covers for seen in visible]
-        hides = any(rest.sum() < (1 - MOST_COVERED) * area for rest, area in zip(remaining, areas, strict=True))
+        left = [np.count_nonzero(seen) - np.count_nonzero(seen[window] & covers) for seen in visible]
+        hides = any(rest < (1 - MOST_COVERED) * area for rest, area in zip(left, areas, strict=True))
         if hides or not covers.any():
             continue
-        visible, areas = [*remaining, covers], [*areas, int(covers.sum())]
-        image = _paint(random, image, mask, hue=label / len(SHAPES))
-        boxes.append(_extent(covers))
+        for seen in visible:
+            seen[window] &= ~covers
+        own = np.zeros((height, width), dtype=bool)
+        own[window] = covers
+        visible.append(own)
+        areas.append(np.count_nonzero(covers))
+        _paint(random, image, window, mask, hue=label / len(SHAPES))
+        boxes.append(_extent(own))
         labels.append(label)
     image += random.normal(0, 6, image.shape)
     return Scene(
@@ -140,7 +146,7 @@ def _render_split(config: SyntheticConfig, folder: Path, name: str, first: int, 
     for index in range(first, first + count):
         scene = draw_scene(config.seed, index, config.size, config.size, config.max_objects)
         file = f"images/{index:06d}.png"
-        Image.fromarray(scene.image).save(folder / file, compress_level=1)
+        Image.fromarray(scene.image).save(folder / file, compress_level=0)  # noise: nothing to gain
         images.append({"id": index + 1, "file_name": file, "height": config.size, "width": config.size})
         for (x1, y1, x2, y2), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True):
             annotations.append(
@@ -169,8 +175,8 @@ def _background(random: np.random.Generator, width: int, height: int) -> Array:
     return image
 
 
-def _mask(random: np.random.Generator, shape: Points, width: int, height: int) -> Array:
-    """The coverage, (H, W) in [0, 1], of a shape of random size, stretch, turn and place inside the scene."""
+def _mask(random: np.random.Generator, shape: Points, width: int, height: int) -> tuple[Window, Array]:
+    """A shape of random size, stretch, turn and place: the window it fills, and its coverage there, in [0, 1]."""
     side = min(width, height)
     radius = side * math.exp(random.uniform(math.log(SMALLEST), math.log(LARGEST))) / 2
     stretch = math.exp(random.uniform(-0.25, 0.25))
@@ -181,27 +187,30 @@ def _mask(random: np.random.Generator, shape: Points, width: int, height: int) -
     low, high = corners.min(0), corners.max(0)
     room = np.array([width, height]) - (high - low)
     if (room <= 2).any():
-        return np.zeros((height, width))
+        return (slice(0, 0), slice(0, 0)), np.zeros((0, 0))
     corners += 1 + random.uniform(0, 1, 2) * (room - 2) - low
     canvas = Image.new("L", (width * SUPERSAMPLING, height * SUPERSAMPLING))
     ImageDraw.Draw(canvas).polygon([tuple(corner) for corner in corners * SUPERSAMPLING], fill=255)
-    return np.asarray(canvas.resize((width, height), Image.Resampling.BOX), dtype=np.float64) / 255
+    left, top = np.floor(corners.min(0)).astype(int).tolist()
+    right, bottom = np.floor(corners.max(0)).astype(int).tolist()
+    shown = canvas.crop(tuple(SUPERSAMPLING * side for side in (left, top, right + 1, bottom + 1)))
+    coverage = shown.resize((right + 1 - left, bottom + 1 - top), Image.Resampling.BOX)
+    window = slice(top, bottom + 1), slice(left, right + 1)
+    return window, np.asarray(coverage, dtype=np.float64) / 255
 
 
-def _paint(random: np.random.Generator, image: Array, mask: Array, hue: float) -> Array:
+def _paint(random: np.random.Generator, image: Array, window: Window, mask: Array, hue: float) -> None:
     """Fill a mask with a colour near a hue, brighter or darker than the scene, and faint stripes."""
-    height, width = mask.shape
     is_darker = image.mean() > random.uniform(100, 155)
     lightness = random.uniform(0.2, 0.38) if is_darker else random.uniform(0.6, 0.8)
     colour = 255 * np.array(
         colorsys.hls_to_rgb((hue + random.normal(0, HUE_SPREAD)) % 1, lightness, random.uniform(0.5, 1.0))
     )
-    y, x = np.mgrid[:height, :width] / min(width, height)
+    y, x = np.mgrid[window] / min(image.shape[:2])
     angle, frequency = random.uniform(0, math.pi), random.uniform(8, 30)
     wave = np.sin(2 * math.pi * frequency * (x * math.cos(angle) + y * math.sin(angle)))
     fill = colour + random.uniform(0, 14) * wave[..., None]
-    painted: Array = image * (1 - mask[..., None]) + fill * mask[..., None]
-    return painted
+    image[window] = image[window] * (1 - mask[..., None]) + fill * mask[..., None]
 
 
 def _extent(covers: Array) -> tuple[float, float, float, float]:
