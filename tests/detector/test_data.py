@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from detector.data.loader import (
     read_image,
     training_loader,
 )
-from detector.data.synthetic import SHAPES, draw_scene, ensure_synthetic
+from detector.data.synthetic import LARGEST, SHAPES, SMALLEST, _mask, draw_scene, ensure_synthetic
 from detector.data.transforms import Boxes, apply_transform, evaluation_transform, seed_of, training_transform
 from detector.errors import UserError
 
@@ -43,6 +44,17 @@ def test_scenes_hold_boxes_inside_and_some_are_empty() -> None:
         assert ((scene.labels >= 0) & (scene.labels < len(SHAPES))).all()
     assert 0 in counts
     assert max(counts) >= 3
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_drawn_shape_is_whole(shape: list[tuple[float, float]]) -> None:
+    """A window that cut it would take area away; the dots of its edge make it a little larger than the polygon."""
+    x, y = np.array(shape).T
+    polygon = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+    for seed in range(40):
+        _, coverage = _mask(np.random.default_rng(seed), shape, 96, 64)
+        radius = 32 * math.exp(np.random.default_rng(seed).uniform(math.log(SMALLEST), math.log(LARGEST)))
+        assert 1 <= coverage.sum() / (polygon * radius**2) < 1.1
 
 
 def test_synthetic_set_is_rendered_once_and_the_same(tmp_path: Path) -> None:
