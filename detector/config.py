@@ -16,7 +16,7 @@ from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
 from .errors import UsageError
 
 T = TypeVar("T")
-Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"]
+Backbone = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"]
 Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
 
 
@@ -121,7 +121,7 @@ class ModelConfig:
     """The network: ResNet, feature pyramid P3..P7, two head branches."""
 
     backbone: Backbone = "resnet50"
-    """A torchvision network."""
+    """A torchvision network; resnet10 is one of a block a stage, to learn from random weights on a CPU."""
     weights: str = "imagenet"
     """none, imagenet (torchvision's file in the local torch cache) or the path of a weights file."""
     norm: Literal["frozen", "batch"] = "frozen"

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -31,8 +32,7 @@ def build_backbone(config: ModelConfig, load_weights: bool = True) -> BackboneWi
     Raises:
         UserError: the weights file is missing or is not of this network.
     """
-    norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
-    net = torchvision.models.get_model(config.backbone, weights=None, norm_layer=norm)
+    net = _build_resnet(config)
     if config.stride_in_1x1:
         _move_stride(net, config.backbone)
     if load_weights and config.weights != "none":
@@ -48,6 +48,13 @@ def build_backbone(config: ModelConfig, load_weights: bool = True) -> BackboneWi
         out_channels=config.channels,
         extra_blocks=LastLevelP6P7(config.channels, config.channels),
     )
+
+
+def _build_resnet(config: ModelConfig) -> Any:
+    norm = FrozenBatchNorm2d if config.norm == "frozen" else nn.BatchNorm2d
+    if config.backbone == "resnet10":
+        return ResNet(BasicBlock, [1, 1, 1, 1], norm_layer=norm)
+    return torchvision.models.get_model(config.backbone, weights=None, norm_layer=norm)
 
 
 def _move_stride(net: Any, name: str) -> None:
@@ -87,6 +94,8 @@ def _load(net: nn.Module, config: ModelConfig) -> None:
 
 
 def _cached_imagenet_file(backbone: str) -> Path:
+    if backbone == "resnet10":
+        raise UserError("model.weights: torchvision has none of resnet10; give a file or none, got imagenet")
     weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
     file: Path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.is_file():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models.resnet import BasicBlock
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from detector.config import AssignConfig, Backbone, Config, LossConfig, ModelConfig, PostprocessConfig
@@ -334,6 +335,16 @@ def test_frozen_stages(stages: int) -> None:
     backbone = build_backbone(ModelConfig(backbone="resnet18", weights="none", trainable_stages=stages))
     trained = {name.split(".")[0] for name, p in backbone.body.named_parameters() if p.requires_grad}
     assert trained == set(("layer4", "layer3", "layer2", "layer1", "conv1")[:stages])
+
+
+def test_resnet10_has_one_block_a_stage() -> None:
+    backbone = build_backbone(ModelConfig(backbone="resnet10", weights="none", norm="batch", trainable_stages=5))
+    blocks = [name for name, module in backbone.body.named_modules() if isinstance(module, BasicBlock)]
+    assert blocks == ["layer1.0", "layer2.0", "layer3.0", "layer4.0"]
+    shapes = [tuple(feature.shape[-2:]) for feature in backbone(torch.zeros(1, 3, 96, 64)).values()]
+    assert shapes == [(12, 8), (6, 4), (3, 2), (2, 1), (1, 1)]
+    with pytest.raises(UserError, match=r"model\.weights: torchvision has none of resnet10"):
+        build_backbone(ModelConfig(backbone="resnet10", weights="imagenet"))
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"])
