@@ -100,7 +100,7 @@ def draw_scene(seed: int, index: int, width: int, height: int, max_objects: int)
         own = np.zeros((height, width), dtype=bool)
         own[window] = covers
         visible.append(own)
-        areas.append(np.count_nonzero(covers))
+        areas.append(int(np.count_nonzero(covers)))
         _paint(random, image, window, mask, hue=label / len(SHAPES))
         boxes.append(_extent(own))
         labels.append(label)
