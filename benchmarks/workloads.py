@@ -1,4 +1,4 @@
-"""The batches that are timed: seven laws of box counts and sizes, and real COCO boxes where they are at hand."""
+"""The batches that are timed: seven laws of box counts and sizes, and real COCO boxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pseudo_iou_ops import level_points, pack_boxes, presets
 STRIDES = (8, 16, 32, 64, 128)
 NUM_CLASSES = 80
 PADDING = 32
-COCO_BOXES = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco_val2017_boxes.npz"
+COCO_BOXES = Path(__file__).parent / "data" / "coco_val2017_boxes.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +190,10 @@ _SYNTHETIC = (
     Workload("4k", 2160, 3840, 2, counts=(300, 300), sizes=(16, 48, 90, 170, 1200)),
 )
 
-WORKLOADS: dict[str, Workload | CocoBoxes] = {workload.name: workload for workload in _SYNTHETIC}
-if COCO_BOXES.exists():
-    WORKLOADS["coco_real"] = CocoBoxes()
+WORKLOADS: dict[str, Workload | CocoBoxes] = {
+    **{workload.name: workload for workload in _SYNTHETIC},
+    "coco_real": CocoBoxes(),
+}
 
 SWEPT_BOXES = (0, 1, 10, 30, 100, 300, 1000, 2000, 3000, 5000)
 

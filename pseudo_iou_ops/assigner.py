@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from . import _checks
-from .assign import Assignment, assign
+from .assignment import Assignment, assign
 from .packing import pack_boxes, pack_one
 from .rule import AssignRule
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .assign import Assignment
+from .assignment import Assignment
 
 
 def to_torchvision(assignment: Assignment, offsets: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .assign import Assignment, check_call, check_out, check_values
+from .assignment import Assignment, check_call, check_out, check_values
 from .metrics import centerness_of, is_inside, is_valid_box, pseudo_iou_of, scaled_box_of, side_distances
 from .points import level_points
 from .rule import AssignRule

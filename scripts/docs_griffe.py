@@ -8,12 +8,10 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:class|func|mod):`([\w.]+)`")
-# Where a function has the name of its module, the name alone is the module to griffe.
-TARGETS = {"pseudo_iou_ops.assign": "pseudo_iou_ops.assign.assign"}
 
 
 def as_link(role: re.Match[str]) -> str:
-    return f"[`{role[1]}`][{TARGETS.get(role[1], role[1])}]"
+    return f"[`{role[1]}`][{role[1]}]"
 
 
 class References(griffe.Extension):

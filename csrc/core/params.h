@@ -9,7 +9,7 @@
 namespace pseudo_iou_ops {
 
 constexpr int kMaxLevels = 16;           // as in pseudo_iou_ops/_checks.py
-constexpr int kMaxImagesByValue = 1000;  // as in pseudo_iou_ops/assign.py
+constexpr int kMaxImagesByValue = 1000;  // as in pseudo_iou_ops/assignment.py
 constexpr int64_t kBackground = -1;
 constexpr int64_t kIgnored = -2;
 

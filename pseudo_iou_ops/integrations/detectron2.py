@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import presets
-from ..assign import assign
+from ..assignment import assign
 from ..encodings import to_class_labels
 from ..packing import pack_boxes
 from ..rule import AssignRule

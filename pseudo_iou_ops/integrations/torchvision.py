@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from .. import presets
-from ..assign import Assignment, assign
+from ..assignment import Assignment, assign
 from ..encodings import to_torchvision
 from ..packing import pack_boxes
 from ..rule import AssignRule

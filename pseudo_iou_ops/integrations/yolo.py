@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .. import presets
-from ..assign import assign
+from ..assignment import assign
 from ..encodings import YoloTargets, to_yolo
 from ..packing import pack_padded
 from ..rule import AssignRule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.workloads import COCO_BOXES, WORKLOADS, Workload, swept_workload
+from benchmarks.workloads import WORKLOADS, Workload, swept_workload
 
 POINTS = {
     "voc": 12968,
@@ -53,7 +53,6 @@ def test_layouts_hold_the_same_boxes() -> None:
         assert first_rows[image] == offsets[image]
 
 
-@pytest.mark.skipif(not COCO_BOXES.exists(), reason="needs the COCO boxes")
 def test_real_boxes() -> None:
     batch = WORKLOADS["coco_real"].batch(0)
     assert batch.num_images == 16

@@ -19,8 +19,7 @@ from detector.evaluation.coco import STAT_NAMES, Backend, Result, detect_all, ev
 from detector.evaluation.score import class_table, score_detections
 from detector.model import Detections
 
-FIXTURES = Path(__file__).parents[3] / "shared" / "data" / "eval_fixtures"
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="../shared/data/eval_fixtures is not there")
+FIXTURES = Path(__file__).parents[1] / "data" / "eval_fixtures"
 BACKENDS: tuple[Backend, Backend] = ("pycocotools", "hotcoco")
 
 
@@ -124,7 +123,6 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-@needs_fixtures
 def test_published_figures(name: str) -> None:
     """pycocotools on the files themselves; here they went through the reader."""
     stats = evaluate(*sample_results(name)).stats
@@ -133,7 +131,6 @@ def test_published_figures(name: str) -> None:
     assert list(stats.values()) == pytest.approx(PUBLISHED[name], abs=digits)
 
 
-@needs_fixtures
 def test_figures_are_those_of_pycocotools_own_summary() -> None:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -150,7 +147,6 @@ def test_figures_are_those_of_pycocotools_own_summary() -> None:
 
 @pytest.mark.parametrize("max_detections", [11, 100, 300])
 @pytest.mark.parametrize("name", PUBLISHED)
-@needs_fixtures
 def test_both_backends_agree_to_the_last_digit(name: str, max_detections: int) -> None:
     pytest.importorskip("hotcoco", reason="the optional backend hotcoco is not installed")
     results, annotations = sample_results(name)

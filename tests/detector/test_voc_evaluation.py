@@ -17,8 +17,7 @@ from detector.evaluation.voc import FALSE_POSITIVE, NEITHER, evaluate_voc, match
 from detector.model import Detections
 from detector.visualise.curves import draw_curves
 
-FIXTURES = Path(__file__).parents[3] / "shared" / "data" / "eval_fixtures"
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="../shared/data/eval_fixtures is not there")
+FIXTURES = Path(__file__).parents[1] / "data" / "eval_fixtures"
 
 Box = tuple[float, float, float, float]
 
@@ -81,7 +80,6 @@ def ten_digits(figure: float) -> str:
         (0.75, "0.0000000000", "0.0000000000"),
     ],
 )
-@needs_fixtures
 def test_published_figures_of_one_class(iou_threshold: float, area: str, eleven_points: str) -> None:
     folder = FIXTURES / "padilla_voc"
     evaluation = evaluate_voc(*read_fixture(folder / "gts", folder / "dets", has_sides=True), iou_threshold)
@@ -89,7 +87,6 @@ def test_published_figures_of_one_class(iou_threshold: float, area: str, eleven_
     assert ten_digits(evaluation.map11) == eleven_points
 
 
-@needs_fixtures
 def test_figures_of_one_class_without_inclusive_pixels() -> None:
     folder = FIXTURES / "padilla_voc"
     found, annotations = read_fixture(folder / "gts", folder / "dets", has_sides=True)
@@ -97,7 +94,6 @@ def test_figures_of_one_class_without_inclusive_pixels() -> None:
     assert [f"{area:.10f}" for area in areas] == ["0.2801328502", "0.2253968254", "0.0222222222", "0.0000000000"]
 
 
-@needs_fixtures
 def test_published_figures_of_thirty_classes() -> None:
     folder = FIXTURES / "cartucho_map"
     found, annotations = read_fixture(folder / "ground-truth", folder / "detection-results", has_sides=False)
