@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from pseudo_iou_ops import sigmoid_focal_loss
 
-from . import environment, measure
+from . import contest, measure
+from .contest import Contestant
 from .table import head, markdown, ratio, time_text
 
 LEVEL_SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # of 800 x 1333, padded
@@ -27,10 +27,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 LAYOUTS = ("flat", "levels")
 
 Loss = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
-
-
-class MismatchError(RuntimeError):
-    """A contestant's loss or gradient is not what the others'."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,6 @@ class LossBatch:
     @property
     def nbytes(self) -> int:
         return sum(logits.nbytes for logits in self.logits)
-
-
-@dataclass(frozen=True)
-class Contestant:
-    name: str
-    loss: Loss
 
 
 def fused(logits: Sequence[Tensor], labels: Tensor, num_pos: Tensor) -> Tensor:
@@ -120,13 +110,13 @@ def verify(contestant: Contestant, batch: LossBatch) -> None:
         [logits.detach().double().requires_grad_() for logits in batch.logits], batch.labels, batch.num_pos
     )
     expected, expected_gradients = exact.step(_in_float64)
-    value, gradients = batch.step(contestant.loss)
+    value, gradients = batch.step(contestant.call)
     if abs(float(value) / float(expected) - 1) > 1e-4:
-        raise MismatchError(f"{contestant.name}: expected a loss of {float(expected)}, got {float(value)}")
+        raise contest.MismatchError(f"{contestant.name}: expected a loss of {float(expected)}, got {float(value)}")
     unit = torch.finfo(batch.logits[0].dtype).eps
     for gradient, reference in zip(gradients, expected_gradients, strict=True):
         if not torch.allclose(gradient.double(), reference, rtol=16 * unit, atol=unit * float(reference.abs().max())):
-            raise MismatchError(f"{contestant.name}: its gradient differs")
+            raise contest.MismatchError(f"{contestant.name}: its gradient differs")
 
 
 def _in_float64(logits: Sequence[Tensor], labels: Tensor, num_pos: Tensor) -> Tensor:
@@ -137,19 +127,18 @@ def _in_float64(logits: Sequence[Tensor], labels: Tensor, num_pos: Tensor) -> Te
     return (weights * signed.sigmoid().square() * torch.nn.functional.softplus(signed)).sum() / num_pos
 
 
-def run(batch: LossBatch, chosen: Sequence[Contestant], rounds: int, device: torch.device) -> dict[str, Any]:
+def measure_batch(batch: LossBatch, chosen: Sequence[Contestant], settings: contest.Settings) -> dict[str, Any]:
     """Verify, then time in interleaved rounds."""
     results: list[dict[str, Any]] = []
+    entries = []
     for contestant in chosen:
         verify(contestant, batch)
         gc.collect()
-        peak = measure.peak_bytes(lambda c=contestant: batch.step(c.loss), device)  # type: ignore[misc]
-        results.append({"name": contestant.name, "peak_bytes": peak, "seconds": []})
-    meter, loads = measure.LoadMeter(), []
-    for _ in range(rounds):
-        for contestant, result in zip(chosen, results, strict=True):
-            result["seconds"].append(measure.sample([lambda c=contestant: batch.step(c.loss)] * 2, device))
-        loads.append(meter.others())
+        call = partial(batch.step, contestant.call)
+        peak = measure.peak_bytes(call, settings.device)
+        entries.append(contest.entry_of(contestant.name, call, settings.device))
+        results.append({"name": contestant.name, "peak_bytes": peak, "seconds": entries[-1].seconds})
+    loads = contest.take_turns(entries, settings)
     return {"logits_bytes": batch.nbytes, "other_load": loads, "contestants": results}
 
 
@@ -177,34 +166,20 @@ def render_one(result: dict[str, Any]) -> str:
     return f"{title}\n\n{markdown(header, rows)}\n"
 
 
-def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("losses", help="the focal loss, forward and backward, beside torchvision's")
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=2, help="batch size (2)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), metavar="NAME")
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["float32"], metavar="NAME")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, help="of torch on the CPU; by default torch's own choice")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="store all samples and the environment")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
-    document: dict[str, Any] = {"environment": environment.describe(device, arguments), "results": []}
+def hold(options: argparse.Namespace, record: contest.Record) -> None:
+    """Measure every dtype and layout that was asked for."""
+    settings = contest.Settings(torch.device(options.device), options.rounds, least_rounds=options.rounds)
     for dtype in options.dtypes:
         for layout in options.layouts:
+            print(f"{layout}, {dtype} ...", file=sys.stderr, flush=True)
             torch._dynamo.reset()
-            batch = LossBatch.make(options.images, layout, DTYPES[dtype], device)
-            try:
-                result = run(batch, contestants(), options.rounds, device)
-            except MismatchError as error:
-                print(f"error: {error}", file=sys.stderr)
-                return 1
-            document["results"].append({"images": options.images, "layout": layout, "dtype": dtype, **result})
-            print(render_one(document["results"][-1]), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
+            batch = LossBatch.make(options.images, layout, DTYPES[dtype], settings.device)
+            measured = measure_batch(batch, contestants(), settings)
+            record.append("results", {"images": options.images, "layout": layout, "dtype": dtype, **measured})

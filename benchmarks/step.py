@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 
-from . import environment
-from .peers import Contestant, contestants
-from .runner import RULES, verify
-from .table import head, markdown, time_text
+from . import contest
+from .assign import RULES, verify
+from .peers import contestants
+from .table import head, markdown, quantiles, time_text
 from .workloads import WORKLOADS, Batch
 
 SHOWN = (
@@ -31,37 +30,23 @@ SHOWN = (
 PHASES = ("forward", "loss", "backward", "update")
 
 
-def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("step", help="the share of the reference detector's training step")
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=2, help="batch size (2)")
     parser.add_argument("--steps", type=int, default=3, help="steps timed after one that is not (3)")
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--json", type=Path, metavar="PATH", help="store the figures and the environment")
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace, arguments: list[str]) -> int:
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+def hold(options: argparse.Namespace, record: contest.Record) -> None:
+    """Time the step without its assignment, then each way to assign."""
     device = torch.device(options.device)
     workload = replace(WORKLOADS["coco"], images=options.images)
     batch = workload.batch(0, device)
-    document = {
-        "environment": environment.describe(device, arguments),
-        "step": f"{options.images} images of {workload.height} x {workload.width}, {options.backbone}, {device}",
-        "phases": time_phases(batch, options.backbone, options.steps),
-        "assignment": {
-            contestant.name: time_assignment(contestant, batch, options.steps)
-            for contestant in contestants()
-            if contestant.name in SHOWN
-        },
-    }
-    print(render(document))
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
+    record.update(
+        step=f"{options.images} images of {workload.height} x {workload.width}, {options.backbone}, {device}",
+        phases=time_phases(batch, options.backbone, options.steps),
+    )
+    seconds, loads = time_assignment(batch, contest.Settings(device, options.steps, least_rounds=options.steps))
+    record.update(assignment=seconds, other_load=loads)
 
 
 def render(document: dict[str, Any]) -> str:
@@ -115,17 +100,16 @@ def time_phases(batch: Batch, backbone: str, steps: int) -> dict[str, float]:
     return {phase: statistics.median(seconds[1:]) for phase, seconds in samples.items()}
 
 
-def time_assignment(contestant: Contestant, batch: Batch, steps: int) -> float:
-    """Median seconds of a verified call."""
-    rule = RULES["pseudo_iou"]
-    verify(contestant, contestant.assign(batch, rule), batch, rule)
-    return statistics.median(_seconds(lambda: contestant.assign(batch, rule), batch) for _ in range(steps))
-
-
-def _seconds(call: Callable[[], object], batch: Batch) -> float:
-    begin = _now(batch.pyramid.device)
-    call()
-    return _now(batch.pyramid.device) - begin
+def time_assignment(batch: Batch, settings: contest.Settings) -> tuple[dict[str, float], list[float]]:
+    """Median seconds of the verified calls by name, and the load of other processes in each round."""
+    rule, entries = RULES["pseudo_iou"], []
+    for contestant in contestants():
+        if contestant.name in SHOWN:
+            verify(contestant, contestant.call(batch, rule), batch, rule)
+            call = partial(contestant.call, batch, rule)
+            entries.append(contest.entry_of(contestant.name, call, settings.device))
+    loads = contest.take_turns(entries, settings)
+    return {entry.name: quantiles(entry.seconds)[0] for entry in entries}, loads
 
 
 def _now(device: torch.device) -> float:

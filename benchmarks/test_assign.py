@@ -16,8 +16,8 @@ from pseudo_iou_ops import assign, presets, reference
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.assign import RULES
 from benchmarks.peers import fused
-from benchmarks.runner import RULES
 from benchmarks.targets import difference
 from benchmarks.workloads import WORKLOADS
 

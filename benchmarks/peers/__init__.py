@@ -1,4 +1,4 @@
-"""Everything a user would pick to assign labels, behind one call: ``contestant.assign(batch, rule)``."""
+"""Everything a user would pick to assign labels, behind one call: ``contestant.call(batch, rule)``."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from importlib.util import find_spec
 
 from pseudo_iou_ops import AssignRule, presets
 
+from ..contest import Contestant
 from ..targets import Targets
 from ..workloads import Batch
 from . import box_major, fused, mmdetection, padded, torchvision
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Assigner(Contestant):
     """One way to make the targets of a batch.
 
     ``bytes_per_pair`` and ``seconds_per_pair`` (one core of a server CPU) are rough and decide one thing: whether
     a call is left out as too large or too long. A pair is a point and a box of the tables that are built.
     """
 
-    name: str
-    summary: str
-    assign: Callable[[Batch, AssignRule], Targets]
+    call: Callable[[Batch, AssignRule], Targets]
     bytes_per_pair: float = 0.0
     seconds_per_pair: float = 0.0
     seconds_per_positive: float = 0.0
@@ -49,43 +48,43 @@ def _padded_pairs(batch: Batch) -> int:
 BASELINE = "pseudo_iou_ops, out="
 
 
-def contestants() -> list[Contestant]:
+def contestants() -> list[Assigner]:
     """A fresh set: the one that keeps its result starts without one."""
     found = [
-        Contestant(
+        # Per image, points x boxes; the filter of the paper's released code, candidate by candidate.
+        Assigner(
             "mmdetection-style, scalar filter",
-            "per image, points x boxes; the filter of the paper's released code, candidate by candidate",
             mmdetection.assign_scalar,
             bytes_per_pair=80,
             seconds_per_pair=60e-9,
             seconds_per_positive=60e-6,
             metrics=("pseudo_iou",),
         ),
-        Contestant(
+        # The same with all candidates filtered at once.
+        Assigner(
             "mmdetection-style",
-            "the same with all candidates filtered at once",
             mmdetection.assign,
             bytes_per_pair=80,
             seconds_per_pair=60e-9,
         ),
-        Contestant(
+        # Per image, points x boxes, areas compared exactly.
+        Assigner(
             "torchvision-style",
-            "per image, points x boxes, areas compared exactly",
             torchvision.assign,
             bytes_per_pair=60,
             seconds_per_pair=40e-9,
         ),
-        Contestant(
+        # The same with torchvision's float32 key, which confuses areas closer than 8.
+        Assigner(
             "torchvision-style, 1e8 - area",
-            "the same with torchvision's float32 key, which confuses areas closer than 8",
             torchvision.assign_1e8,
             bytes_per_pair=60,
             seconds_per_pair=40e-9,
             exact_on=(),
         ),
-        Contestant(
+        # One padded images x points x boxes table.
+        Assigner(
             "padded",
-            "one padded images x points x boxes table",
             padded.assign,
             bytes_per_pair=35,
             seconds_per_pair=25e-9,
@@ -93,30 +92,33 @@ def contestants() -> list[Contestant]:
             pairs_at_once=_padded_pairs,
             is_capturable=True,
         ),
-        Contestant(
+        # The same through torch.compile(dynamic=True).
+        Assigner(
             "padded, torch.compile",
-            "the same through torch.compile(dynamic=True)",
             padded.assign_compiled,
             seconds_per_pair=1e-9,
             pairs=_padded_pairs,
             exact_on=("cpu",),  # the rounding of generated CUDA code is not eager's in every torch
             is_compiled=True,
         ),
-        Contestant("box-major", "lists the points of every box's window, scatters the minimum", box_major.assign),
-        Contestant(BASELINE, "written into an earlier result", fused.AssignInto(), is_capturable=True, is_ours=True),
-        Contestant("pseudo_iou_ops", "a fresh result", fused.assign, is_capturable=True, is_ours=True),
-        Contestant(
+        # Lists the points of every box's window, scatters the minimum.
+        Assigner("box-major", box_major.assign),
+        # Written into an earlier result.
+        Assigner(BASELINE, fused.AssignInto(), is_capturable=True, is_ours=True),
+        # A fresh result.
+        Assigner("pseudo_iou_ops", fused.assign, is_capturable=True, is_ours=True),
+        # Packs the lists per image first, a fresh result.
+        Assigner(
             "pseudo_iou_ops, lists",
-            "packs the lists per image first, a fresh result",
             fused.assign_lists,
             is_ours=True,
         ),
     ]
     if find_spec("torchvision") is not None:
         found.append(
-            Contestant(
+            # Its own matching and rule (center sampling); matches only, no targets.
+            Assigner(
                 "torchvision FCOS as shipped",
-                "its own matching and rule (center sampling); matches only, no targets",
                 torchvision.assign_shipped,
                 bytes_per_pair=80,
                 seconds_per_pair=50e-9,
@@ -127,9 +129,9 @@ def contestants() -> list[Contestant]:
         )
     if find_spec("triton") is not None:
         found.append(
-            Contestant(
+            # A tile of points each program.
+            Assigner(
                 "Triton, one kernel",
-                "a tile of points each program",
                 _triton,
                 is_capturable=True,
                 needs_cuda=True,

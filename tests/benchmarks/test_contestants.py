@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.peers import Contestant, contestants, fused
-from benchmarks.runner import RULES, SCORE_ULPS, MismatchError, verify
+from benchmarks.assign import RULES, SCORE_ULPS, verify
+from benchmarks.contest import MismatchError
+from benchmarks.peers import Assigner, contestants, fused
 from benchmarks.targets import Targets, difference
 from benchmarks.workloads import STRIDES, WORKLOADS, Batch, Pyramid, Workload, swept_workload
 from pseudo_iou_ops import presets, reference
@@ -36,17 +37,17 @@ def without_boxes(counts: tuple[int, ...]) -> Batch:
     [pytest.param(c, metric, id=f"{c.name}, {metric}") for c in ON_CPU for metric in c.metrics],
 )
 @pytest.mark.parametrize("workload", SYNTHETIC, ids=lambda workload: workload.name)
-def test_equals_the_op(workload: Workload, contestant: Contestant, metric: str) -> None:
+def test_equals_the_op(workload: Workload, contestant: Assigner, metric: str) -> None:
     batch, rule = small(workload), contestant.rule or RULES[metric]
-    different = verify(contestant, contestant.assign(batch, rule), batch, rule)
+    different = verify(contestant, contestant.call(batch, rule), batch, rule)
     assert different == 0 or not contestant.exact_on
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (0, 5), (5, 0, 1), (1,)], ids=str)
 @pytest.mark.parametrize("contestant", ON_CPU, ids=lambda contestant: contestant.name)
-def test_images_without_boxes(contestant: Contestant, counts: tuple[int, ...]) -> None:
+def test_images_without_boxes(contestant: Assigner, counts: tuple[int, ...]) -> None:
     batch, rule = without_boxes(counts), contestant.rule or presets.authors_code
-    verify(contestant, contestant.assign(batch, rule), batch, rule)
+    verify(contestant, contestant.call(batch, rule), batch, rule)
 
 
 @pytest.mark.parametrize("metric", RULES)
@@ -64,7 +65,7 @@ def test_a_mismatch_names_the_contestant() -> None:
         targets.ltrb[0, 0] += 1
         return targets
 
-    contestant = Contestant("spoiled", "", spoiled)
+    contestant = Assigner("spoiled", spoiled)
     with pytest.raises(MismatchError, match="spoiled: ltrb: "):
         verify(contestant, spoiled(batch, None), batch, presets.authors_code)
 
@@ -82,8 +83,8 @@ def test_the_1e8_key_confuses_boxes_of_nearly_one_area() -> None:
     boxes = torch.tensor([[0.0, 0, 40.1, 40], [0, 0, 40, 40]])
     batch = Batch([boxes], [torch.tensor([0, 1])], Pyramid.of_image(64, 64, boxes.device))
     by_name = {contestant.name: contestant for contestant in contestants()}
-    exact = by_name["torchvision-style"].assign(batch, presets.authors_code)
-    confused = by_name["torchvision-style, 1e8 - area"].assign(batch, presets.authors_code)
+    exact = by_name["torchvision-style"].call(batch, presets.authors_code)
+    confused = by_name["torchvision-style, 1e8 - area"].call(batch, presets.authors_code)
     assert set(exact.matched.unique().tolist()) == {-1, 1}
     assert set(confused.matched.unique().tolist()) == {-1, 0}
 
@@ -105,7 +106,7 @@ def test_kept_outputs_are_written_again() -> None:
 
 TRITON_CALL = """
 from benchmarks.peers import fused, triton_tile
-from benchmarks.runner import RULES
+from benchmarks.assign import RULES
 from benchmarks.targets import difference
 from benchmarks.workloads import WORKLOADS
 batch = WORKLOADS["coco"].shrunk(images=2, side=128, most_boxes=8).batch(seed=0)

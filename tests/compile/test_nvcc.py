@@ -7,7 +7,10 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -31,23 +34,50 @@ NVCC = shutil.which(str(Path(HOME, "bin", "nvcc"))) if HOME else shutil.which("n
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
 
-def compile_kernels(source: str, target: Path, *options: str) -> str:
+class Compiled(NamedTuple):
+    """What one source became: the report of ptxas, and the PTX for sm_90."""
+
+    report: str
+    ptx: str
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Compiled]:
+    """Compiles a source when a test first asks for it, for all architectures in one call."""
+
+    @cache
+    def compile_once(source: str) -> Compiled:
+        folder = tmp_path_factory.mktemp(Path(source).stem)
+        report = compile_kernels(source, folder)
+        return Compiled(report, (folder / f"{Path(source).stem}.compute_90.ptx").read_text())
+
+    return compile_once
+
+
+def compile_kernels(source: str, folder: Path) -> str:
+    """The report of ptxas; the PTX of each architecture stays in the folder."""
     assert NVCC is not None
-    command = [NVCC, *FLAGS, "-Werror", "all-warnings", "-Xcompiler=-Wall,-Wextra", *options]
-    done = subprocess.run([*command, source, "-o", str(target)], cwd=ROOT, capture_output=True, text=True)
+    command = [NVCC, *FLAGS, "-Werror", "all-warnings", "-Xcompiler=-Wall,-Wextra", "-Xptxas", "-v,-warn-spills"]
+    for architecture in ARCHITECTURES:
+        command += ["-gencode", f"arch={architecture.replace('sm_', 'compute_')},code={architecture}"]
+    command += ["--keep", "--keep-dir", str(folder), "-c", source, "-o", str(folder / "kernels.o")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
-def resources(report: str) -> dict[str, dict[str, int]]:
-    """What `ptxas -v` says of each kernel."""
+def resources(report: str, architecture: str) -> dict[str, dict[str, int]]:
+    """What `ptxas -v` says of each kernel on one architecture."""
     kernels = {}
     for part in report.split("Compiling entry function '")[1:]:
+        symbol, target = re.findall(r"[^']+", part.split("\n")[0])[::2]
+        if target != architecture:
+            continue
         stack, stores, loads = map(int, re.findall(r"(\d+) bytes (?:stack frame|spill)", part)[:3])
         shared = re.search(r"(\d+) bytes smem", part)
         registers = re.search(r"Used (\d+) registers", part)
         assert registers is not None, part
-        kernels[part.split("'")[0]] = {
+        kernels[symbol] = {
             "registers": int(registers[1]),
             "shared_bytes": int(shared[1]) if shared else 0,
             "stack_bytes": stack,
@@ -70,11 +100,8 @@ def occupancy(used: dict[str, int], threads: int, architecture: str) -> float:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("source", SOURCES)
-def test_resources_stay_within_the_budget(source: str, architecture: str, tmp_path: Path) -> None:
-    report = compile_kernels(
-        source, tmp_path / "kernels.o", "-c", "-Xptxas", "-v,-warn-spills", f"-arch={architecture}"
-    )
-    kernels = resources(report)
+def test_resources_stay_within_the_budget(source: str, architecture: str, compiled: Callable[[str], Compiled]) -> None:
+    kernels = resources(compiled(source).report, architecture)
     assert kernels, "ptxas reported no kernel"
     for symbol, used in kernels.items():
         (name,) = (name for name in BUDGET if name in symbol)
@@ -85,26 +112,20 @@ def test_resources_stay_within_the_budget(source: str, architecture: str, tmp_pa
         assert share >= budget["occupancy"][architecture], f"{symbol}: occupancy {share:.3f} on {architecture}"
 
 
-def ptx_of(source: str, folder: Path) -> str:
-    target = folder / "kernels.ptx"
-    compile_kernels(source, target, "-ptx", "-arch=sm_90")
-    return target.read_text()
-
-
 @pytest.mark.parametrize("source", SOURCES)
-def test_ptx_uses_no_local_memory(source: str, tmp_path: Path) -> None:
-    assert not re.search(r"\.local\b", ptx_of(source, tmp_path))
+def test_ptx_uses_no_local_memory(source: str, compiled: Callable[[str], Compiled]) -> None:
+    assert not re.search(r"\.local\b", compiled(source).ptx)
 
 
-def test_ptx_of_the_losses_moves_sixteen_bytes_at_a_time(tmp_path: Path) -> None:
+def test_ptx_of_the_losses_moves_sixteen_bytes_at_a_time(compiled: Callable[[str], Compiled]) -> None:
     """Two layouts of four dtypes, with two exponents: each loads vectors; and each stores them."""
-    ptx = ptx_of("csrc/launch/class_loss.cu", tmp_path)
+    ptx = compiled("csrc/launch/class_loss.cu").ptx
     assert len(re.findall(r"ld\.global\.(?:v4\.(?:f32|u32|b32)|v2\.(?:f64|u64|b64))", ptx)) == 16
     assert len(re.findall(r"st\.global\.wb\.v4\.u32", ptx)) == 16
 
 
-def test_ptx_of_the_labels_rounds_every_operation(tmp_path: Path) -> None:
-    ptx = ptx_of(LABELS, tmp_path)
+def test_ptx_of_the_labels_rounds_every_operation(compiled: Callable[[str], Compiled]) -> None:
+    ptx = compiled(LABELS).ptx
     assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32", "sqrt.rn.f32"} <= set(re.findall(r"\w+\.rn\.f32", ptx))
     for forbidden in (
         r"\bfma\.",

@@ -17,7 +17,7 @@ torchvision = pytest.importorskip("torchvision")
 from torchvision.models.detection import FCOS, RetinaNet  # noqa: E402
 from torchvision.models.detection.anchor_utils import AnchorGenerator  # noqa: E402
 
-BCCD = Path(__file__).resolve().parents[3] / "shared" / "data" / "bccd" / "BCCD"
+BCCD = Path(__file__).resolve().parents[2] / "datasets" / "bccd_small"
 CHANNELS = 32  # torchvision's heads normalise 32 groups
 
 
@@ -170,7 +170,6 @@ def test_padding_that_bends_the_grid_is_refused() -> None:
         model([image], [target])
 
 
-@pytest.mark.skipif(not BCCD.is_dir(), reason="shared/data is not beside the checkout")
 def test_fcos_learns_blood_cells_through_the_op() -> None:
     """20 iterations on BCCD: nothing but `use_in_fcos` differs from a plain torchvision training."""
     from detector.config import DataConfig, SplitConfig
@@ -180,7 +179,7 @@ def test_fcos_learns_blood_cells_through_the_op() -> None:
     data = DataConfig(
         format="voc",
         root=str(BCCD),
-        train=SplitConfig(annotations=("ImageSets/Main/train.txt",)),
+        train=SplitConfig(annotations=("ImageSets/Main/trainval.txt",)),
         classes=("RBC", "WBC", "Platelets"),
     )
     annotations = load_annotations(data, "train")

@@ -11,12 +11,11 @@ import shutil
 import subprocess
 import sys
 import types
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from doc_blocks import BLOCKS, PAGES, Block, blocks_of
 from error_texts import library_texts
 from PIL import Image
 
@@ -26,26 +25,8 @@ from scripts.docs_benchmarks import PAGE, make_page
 from scripts.docs_figures import PICTURES, draw_pseudo_box, draw_pyramid
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PICTURES_FOLDER = ROOT / "docs" / "images"
 LARGEST_PICTURE = 150_000  # bytes
-
-
-class Block(NamedTuple):
-    name: str
-    language: str
-    text: str
-    project: str
-
-
-def blocks_of(page: Path) -> list[Block]:
-    """The fenced blocks; a comment above one names the project it needs."""
-    fence = re.compile(r"^(?:<!-- run with: (\w+) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    found = fence.findall(page.read_text())
-    return [Block(f"{page.name}-{n}", language, text, project) for n, (project, language, text) in enumerate(found)]
-
-
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 def commands_of(page: Path) -> list[str]:
@@ -60,14 +41,6 @@ def commands_of(page: Path) -> list[str]:
 COMMANDS = sorted({command for page in PAGES for command in commands_of(page)})
 
 
-def install_mmdet(monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("mmdet") is None:
-        pytest.skip("mmdet is not installed; `make integrations` installs it")
-    from integrations import mmcv_stub
-
-    mmcv_stub.install()
-
-
 def install_detectron2(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the two functions that make a model; detectron2 is not on PyPI."""
     from integrations.test_stand_ins import Fcos
@@ -80,18 +53,14 @@ def install_detectron2(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-PROJECTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "mmdet": install_mmdet,
-    "detectron2": install_detectron2,
-}
+# Those that need mmdetection run in integrations/with_mmdetection.py.
+RUN_HERE = [block for block in BLOCKS if block.language == "python" and block.project != "mmdet"]
 
 
-@pytest.mark.parametrize(
-    "block", [block for block in BLOCKS if block.language == "python"], ids=lambda block: block.name
-)
+@pytest.mark.parametrize("block", RUN_HERE, ids=lambda block: block.name)
 def test_python_block_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    if block.project:
-        PROJECTS[block.project](monkeypatch)
+    if block.project == "detectron2":
+        install_detectron2(monkeypatch)
     exec(compile(block.text, block.name, "exec"), {})
 
 
@@ -100,6 +69,7 @@ def test_every_block_is_found() -> None:
     fences = sum(len(re.findall(r"^ *```", page.read_text(), re.MULTILINE)) for page in PAGES)
     assert fences == 2 * len(BLOCKS)
     assert {block.language for block in BLOCKS} <= {"", "python", "yaml", "diff"}
+    assert {block.project for block in BLOCKS} == {"", "mmdet", "detectron2"}
 
 
 @cache

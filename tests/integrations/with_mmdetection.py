@@ -1,19 +1,17 @@
-"""mmdetection's FCOSHead and its assigner registry; run where mmdetection is installed (`make integrations`)."""
+"""mmdetection's FCOSHead and its assigner registry, and the blocks of the docs that use mmdetection.
+
+Not named test_*.py, because only `make integrations`, which installs mmdetection, is to run it; it fails without."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-
-if importlib.util.find_spec("mmdet") is None:
-    pytest.skip("mmdet is not installed; `make integrations` installs it", allow_module_level=True)
-
+from doc_blocks import BLOCKS, Block
 from integrations import mmcv_stub
+from torch import Tensor
 
 mmcv_stub.install()
 
@@ -139,3 +137,8 @@ def test_unknown_rules_and_heads_are_refused() -> None:
         TASK_UTILS.build({"type": "PseudoIoUAssigner", "rule": "papers", "strides": STRIDES})
     with pytest.raises(TypeError, match="head: expected an mmdetection FCOSHead with 'loss_by_feat', got Linear"):
         use_in_fcos_head(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.project == "mmdet"], ids=lambda block: block.name)
+def test_python_block_of_the_docs_runs(block: Block) -> None:
+    exec(compile(block.text, block.name, "exec"), {})

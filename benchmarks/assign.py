@@ -1,23 +1,26 @@
-"""Verifies and times the contestants of one workload, in interleaved rounds on rotating input sets."""
+"""How fast the assignment is, beside everything a user would pick instead: each verified, then timed."""
 
 from __future__ import annotations
 
+import argparse
 import gc
-import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from pseudo_iou_ops import AssignRule, presets
 
-from . import measure
-from .peers import BASELINE, Contestant, fused
+from . import contest, measure, plot
+from .peers import BASELINE, Assigner, contestants, fused
 from .targets import difference, differing_points
-from .workloads import Batch, CocoBoxes, Workload
+from .workloads import SWEPT_BOXES, WORKLOADS, Batch, CocoBoxes, Workload, swept_workload
+
+QUICK_WORKLOADS = ("voc", "coco", "lvis", "crowd", "dota2k", "4k")
 
 # Section 4.2 of the paper compares the three; the thresholds keep about the same share of a box's area.
 RULES = {
@@ -36,20 +39,11 @@ SCORE_ULPS = {"centerness": 1}
 MOST_DIFFERING = 1e-2
 
 
-class MismatchError(RuntimeError):
-    """A contestant's targets are not the op's."""
-
-
 @dataclass(frozen=True)
-class Settings:
-    """How long to measure."""
+class Settings(contest.Settings):
+    """How long to measure, on how much, and what is too large or too long to be run at all."""
 
-    device: torch.device
-    rounds: int = 15
     input_sets: int = 4
-    seconds_per_contestant: float = 20.0
-    """Once its samples took this long, a contestant leaves the rounds, after at least ``least_rounds``."""
-    least_rounds: int = 3
     longest_call: float = 60.0
     """Seconds; a contestant expected to take longer is left out."""
     largest_call: float = 6e9
@@ -57,31 +51,17 @@ class Settings:
 
     @staticmethod
     def quick(device: torch.device) -> Settings:
-        return Settings(device, 7, 2, seconds_per_contestant=1.0, least_rounds=2, longest_call=0.8)
-
-
-@dataclass
-class Entry:
-    """A contestant in the rounds of one workload."""
-
-    name: str
-    calls: list[measure.Call]
-    """One per input set."""
-    estimate: float
-    """Seconds of a call."""
-    seconds: list[float | None] = field(default_factory=list)
-    """One sample a round; None once it left."""
-    spent: float = 0.0
+        return Settings(device, rounds=7, seconds_per_contestant=1.0, least_rounds=2, input_sets=2, longest_call=0.8)
 
 
 def run_workload(
-    workload: Workload | CocoBoxes, metric: str, contestants: Sequence[Contestant], settings: Settings
+    workload: Workload | CocoBoxes, metric: str, chosen: Sequence[Assigner], settings: Settings
 ) -> dict[str, Any]:
     """Measure all contestants on one workload; raises MismatchError if one makes other targets."""
     batches = [workload.batch(seed, settings.device) for seed in range(settings.input_sets)]
     rule = RULES[metric]
     results, entries = [], [_fill_entry(batches[0], rule)]
-    for contestant in contestants:
+    for contestant in chosen:
         reason = why_left_out(contestant, batches, metric, settings)
         result: dict[str, Any] = {"name": contestant.name, "left_out": reason, "is_ours": contestant.is_ours}
         results.append(result)
@@ -92,11 +72,7 @@ def run_workload(
             result.update(_measure_once(contestant, entry, settings.device))
         gc.collect()
 
-    meter, loads = measure.LoadMeter(), []
-    for round_index in range(settings.rounds):
-        for entry in entries:
-            _take_sample(entry, round_index, settings)
-        loads.append(meter.others())
+    loads = contest.take_turns(entries, settings)
     samples = {entry.name: entry.seconds for entry in entries}
     for result in results:
         if result["left_out"] is None:
@@ -111,7 +87,7 @@ def run_workload(
     }
 
 
-def why_left_out(contestant: Contestant, batches: Sequence[Batch], metric: str, settings: Settings) -> str | None:
+def why_left_out(contestant: Assigner, batches: Sequence[Batch], metric: str, settings: Settings) -> str | None:
     """The reason why a contestant is not run on a workload, or None."""
     is_cuda = settings.device.type == "cuda"
     if metric not in contestant.metrics:
@@ -132,7 +108,7 @@ def why_left_out(contestant: Contestant, batches: Sequence[Batch], metric: str, 
     return None
 
 
-def _fill_entry(batch: Batch, rule: AssignRule) -> Entry:
+def _fill_entry(batch: Batch, rule: AssignRule) -> contest.Entry:
     """The floor: write the outputs once, with defaults, into memory that is already there."""
     outputs = fused.AssignInto().assign_into(batch, rule)
 
@@ -141,50 +117,50 @@ def _fill_entry(batch: Batch, rule: AssignRule) -> Entry:
             output.fill_(-1 if name in ("matched", "labels") else 0)
 
     fill()
-    return Entry(FILL, [fill], estimate=measure.sample([fill], batch.pyramid.device))
+    return contest.entry_of(FILL, fill, batch.pyramid.device)
 
 
 def _verified_entry(
-    contestant: Contestant, batches: Sequence[Batch], rule: AssignRule, settings: Settings
-) -> tuple[Entry, int]:
+    contestant: Assigner, batches: Sequence[Batch], rule: AssignRule, settings: Settings
+) -> tuple[contest.Entry, int]:
     """Its calls, each compared with the op, and how many points differ where they may.
 
     The first call of all compiles and fills caches, so it is left aside. A slow contestant gets fewer input sets.
     """
     rule = contestant.rule or rule
-    contestant.assign(batches[0], rule)
+    contestant.call(batches[0], rule)
     different, estimates, calls = 0, [], []
     for batch in batches:
         begin = time.perf_counter()
-        given = contestant.assign(batch, rule)
+        given = contestant.call(batch, rule)
         _synchronize(batch.pyramid.device)
         estimates.append(time.perf_counter() - begin)
         different += verify(contestant, given, batch, rule)
         calls.append(_bind(contestant, batch, rule))
         if sum(estimates) > settings.seconds_per_contestant:
             break
-    return Entry(contestant.name, calls, min(estimates)), different
+    return contest.Entry(contestant.name, calls, min(estimates)), different
 
 
-def verify(contestant: Contestant, given: Any, batch: Batch, rule: AssignRule) -> int:
+def verify(contestant: Assigner, given: Any, batch: Batch, rule: AssignRule) -> int:
     """How many points differ from the op's; raises MismatchError if that is more than the contestant may."""
     expected = fused.assign(batch, rule)
     different = differing_points(given, expected)
     if expected.matched.device.type not in contestant.exact_on:
         if different > MOST_DIFFERING * expected.matched.numel():
-            raise MismatchError(f"{contestant.name}: {different} of {expected.matched.numel()} points differ")
+            raise contest.MismatchError(f"{contestant.name}: {different} of {expected.matched.numel()} points differ")
         return different
     found = difference(given, expected, SCORE_ULPS.get(rule.metric, 0))
     if found is not None:
-        raise MismatchError(f"{contestant.name}: {found}")
+        raise contest.MismatchError(f"{contestant.name}: {found}")
     return 0
 
 
-def _bind(contestant: Contestant, batch: Batch, rule: AssignRule) -> measure.Call:
-    return lambda: contestant.assign(batch, rule)
+def _bind(contestant: Assigner, batch: Batch, rule: AssignRule) -> measure.Call:
+    return lambda: contestant.call(batch, rule)
 
 
-def _measure_once(contestant: Contestant, entry: Entry, device: torch.device) -> dict[str, Any]:
+def _measure_once(contestant: Assigner, entry: contest.Entry, device: torch.device) -> dict[str, Any]:
     """What does not need a clock, and the CUDA graph."""
     counts = None if contestant.is_compiled else measure.count(entry.calls[0])
     once: dict[str, Any] = {
@@ -199,19 +175,6 @@ def _measure_once(contestant: Contestant, entry: Entry, device: torch.device) ->
         if contestant.is_capturable:
             once["graph_seconds"] = measure.graph_seconds(entry.calls)
     return once
-
-
-def _take_sample(entry: Entry, round_index: int, settings: Settings) -> None:
-    if round_index >= settings.least_rounds and entry.spent >= settings.seconds_per_contestant:
-        entry.seconds.append(None)
-        return
-    begin = time.perf_counter()
-    count = measure.calls_per_sample(entry.estimate)
-    rotating = itertools.islice(itertools.cycle(entry.calls), round_index, None)
-    if count > 1:
-        entry.calls[round_index % len(entry.calls)]()  # whatever ran before left its data in the caches
-    entry.seconds.append(measure.sample(list(itertools.islice(rotating, count)), settings.device))
-    entry.spent += time.perf_counter() - begin
 
 
 def _facts(batch: Batch, rule: AssignRule) -> dict[str, Any]:
@@ -231,20 +194,39 @@ def _synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def run(
-    workloads: Sequence[Workload | CocoBoxes],
-    contestants: Callable[[], Sequence[Contestant]],
-    settings: Settings,
-    metrics_of: dict[str, tuple[str, ...]] = METRICS_OF,
-) -> Iterator[dict[str, Any]]:
-    """The results of all workloads and their metrics, one after another."""
-    for workload in workloads:
-        for metric in metrics_of.get(workload.name, ("pseudo_iou",)):
-            print(f"{workload.name}, {metric} ...", file=sys.stderr, flush=True)
-            yield run_workload(workload, metric, _with_baseline(contestants()), settings)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    names = [contestant.name for contestant in contestants()]
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds, no call beyond a second: 3 minutes on 2 cores"
+    )
+    parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), metavar="NAME", help=", ".join(WORKLOADS))
+    parser.add_argument(
+        "--contestants",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help=f"beside {BASELINE!r}: " + "; ".join(names),
+    )
+    parser.add_argument("--plot", type=Path, metavar="PATH", help="also sweep the boxes per image, and draw the result")
 
 
-def _with_baseline(contestants: Sequence[Contestant]) -> list[Contestant]:
-    if not any(contestant.name == BASELINE for contestant in contestants):
-        raise ValueError(f"contestants: expected {BASELINE!r} among them, which the others are compared with")
-    return list(contestants)
+def hold(options: argparse.Namespace, record: contest.Record) -> None:
+    """Measure all workloads and their metrics, and the sweep if a plot is asked for."""
+    device = torch.device(options.device)
+    settings = Settings.quick(device) if options.quick else Settings(device)
+    if device.type == "cuda":
+        settings = replace(settings, largest_call=0.5 * torch.cuda.mem_get_info()[0])
+    chosen = {BASELINE, *(options.contestants or (contestant.name for contestant in contestants()))}
+
+    def measure_all(key: str, workloads: Sequence[Workload | CocoBoxes]) -> None:
+        for workload in workloads:
+            for metric in METRICS_OF.get(workload.name, ("pseudo_iou",)):
+                print(f"{workload.name}, {metric} ...", file=sys.stderr, flush=True)
+                fresh = [contestant for contestant in contestants() if contestant.name in chosen]
+                record.append(key, run_workload(workload, metric, fresh, settings))
+
+    names = options.workloads or (QUICK_WORKLOADS if options.quick else WORKLOADS)
+    measure_all("results", [WORKLOADS[name] for name in names])
+    if options.plot:
+        measure_all("sweep", [swept_workload(boxes) for boxes in SWEPT_BOXES])
+        plot.draw(record.document["sweep"], options.plot)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import cli, losses
+from benchmarks.contest import Contestant, MismatchError
 
 
 @pytest.fixture
@@ -36,6 +37,6 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("factor", [1.01, 1.001])
 def test_a_wrong_contestant_is_noticed(factor: float) -> None:
     batch = losses.LossBatch.make(2, "flat", torch.float32, torch.device("cpu"))
-    wrong = losses.Contestant("wrong", lambda *arguments: factor * losses.fused(*arguments))
-    with pytest.raises(losses.MismatchError, match="wrong"):
+    wrong = Contestant("wrong", lambda *arguments: factor * losses.fused(*arguments))
+    with pytest.raises(MismatchError, match="wrong"):
         losses.verify(wrong, batch)

@@ -1,4 +1,4 @@
-"""The runner, its measurements and its tables, on a tiny workload. No test looks at a time."""
+"""The benchmark of the assignment and its tables, on a tiny workload. No test looks at a time."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli, environment, measure, plot, runner, step, table
+from benchmarks import assign, cli, measure, plot, table
 from benchmarks.peers import BASELINE, contestants
 from benchmarks.workloads import WORKLOADS, swept_workload
 
 CPU = torch.device("cpu")
 TINY = WORKLOADS["coco"].shrunk(images=2, side=128, most_boxes=6)
-BRIEF = runner.Settings(CPU, rounds=3, input_sets=2, seconds_per_contestant=0.0, least_rounds=2)
+BRIEF = assign.Settings(CPU, rounds=3, input_sets=2, seconds_per_contestant=0.0, least_rounds=2)
 
 
 @pytest.fixture(scope="module")
 def result() -> dict:
-    return runner.run_workload(TINY, "pseudo_iou", contestants(), BRIEF)
+    return assign.run_workload(TINY, "pseudo_iou", contestants(), BRIEF)
 
 
 def test_everything_is_measured_or_left_out_with_a_reason(result: dict) -> None:
@@ -35,13 +35,13 @@ def test_everything_is_measured_or_left_out_with_a_reason(result: dict) -> None:
 def test_large_calls_are_left_out() -> None:
     by_name = {contestant.name: contestant for contestant in contestants()}
     batches = [swept_workload(5000).batch(0)]
-    reason = runner.why_left_out(by_name["padded"], batches, "pseudo_iou", runner.Settings(CPU))
+    reason = assign.why_left_out(by_name["padded"], batches, "pseudo_iou", assign.Settings(CPU))
     assert reason == "31 GB a call"
-    reason = runner.why_left_out(by_name["mmdetection-style"], batches, "pseudo_iou", runner.Settings.quick(CPU))
+    reason = assign.why_left_out(by_name["mmdetection-style"], batches, "pseudo_iou", assign.Settings.quick(CPU))
     assert reason is not None
-    assert runner.why_left_out(by_name[BASELINE], batches, "pseudo_iou", runner.Settings.quick(CPU)) is None
+    assert assign.why_left_out(by_name[BASELINE], batches, "pseudo_iou", assign.Settings.quick(CPU)) is None
     scalar = by_name["mmdetection-style, scalar filter"]
-    assert runner.why_left_out(scalar, batches, "centerness", runner.Settings(CPU)) == "another metric"
+    assert assign.why_left_out(scalar, batches, "centerness", assign.Settings(CPU)) == "another metric"
 
 
 def test_the_op_is_one_op_and_needs_its_outputs_alone(result: dict) -> None:
@@ -57,27 +57,12 @@ def test_the_op_is_one_op_and_needs_its_outputs_alone(result: dict) -> None:
 def test_scratch_memory_does_not_grow_with_boxes_times_points() -> None:
     from benchmarks.peers import fused
 
-    rule, batch, into = runner.RULES["pseudo_iou"], swept_workload(5000).batch(0), fused.AssignInto()
+    rule, batch, into = assign.RULES["pseudo_iou"], swept_workload(5000).batch(0), fused.AssignInto()
     into(batch, rule)
     peak = measure.peak_bytes(lambda: into(batch, rule), CPU)
     if peak is None:
         pytest.skip("needs Linux's peak memory counters")
     assert peak < 2 << 20
-
-
-def test_counting() -> None:
-    values = torch.arange(6.0)
-    assert measure.count(lambda: values.view(2, 3) + 1) == (1, 0)
-    assert measure.count(lambda: values[values > 2]).syncs == 1
-    assert measure.count(lambda: values.sum().item()).syncs == 1
-    assert measure.count(lambda: values.clone().__setitem__(values > 2, 0.0)).syncs == 0
-
-
-def test_peak_memory() -> None:
-    peak = measure.peak_bytes(lambda: torch.ones(10_000_000).sum(), CPU)
-    if peak is None:
-        pytest.skip("needs Linux's peak memory counters")
-    assert 39e6 < peak < 44e6  # the kernel counts pages in lots
 
 
 def test_tables_from_json(result: dict) -> None:
@@ -111,9 +96,9 @@ def test_times_have_three_digits(seconds: float, text: str) -> None:
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.WORKLOADS, "tiny", TINY)
-    monkeypatch.setattr(cli, "SWEPT_BOXES", (0, 3))
-    monkeypatch.setattr(cli, "swept_workload", lambda boxes: swept_workload(boxes).shrunk(2, 128, boxes))
+    monkeypatch.setitem(assign.WORKLOADS, "tiny", TINY)
+    monkeypatch.setattr(assign, "SWEPT_BOXES", (0, 3))
+    monkeypatch.setattr(assign, "swept_workload", lambda boxes: swept_workload(boxes).shrunk(2, 128, boxes))
     pytest.importorskip("matplotlib")
     path, image = tmp_path / "run.json", tmp_path / "sweep.png"
     options = [
@@ -143,20 +128,6 @@ def test_a_line_per_contestant(tmp_path: Path, result: dict) -> None:
     pytest.importorskip("matplotlib")
     plot.draw([result], tmp_path / "one.png")
     assert (tmp_path / "one.png").exists()
-
-
-def test_the_step_of_the_detector() -> None:
-    pytest.importorskip("detector.engine.train")
-    batch = TINY.shrunk(images=1, side=64, most_boxes=3).batch(0)
-    phases = step.time_phases(batch, "resnet18", steps=1)
-    assert set(phases) == set(step.PHASES)
-    shown = [contestant for contestant in contestants() if contestant.name in step.SHOWN]
-    assert len(shown) == len(step.SHOWN)
-    seconds = {contestant.name: step.time_assignment(contestant, batch, steps=1) for contestant in shown}
-    assert all(value > 0 for value in seconds.values())
-    facts = environment.describe(torch.device("cpu"), ["step"])
-    text = step.render({"environment": facts, "step": "two images", "phases": phases, "assignment": seconds})
-    assert all(name in text for name in step.SHOWN)
 
 
 def test_readme_shows_the_stored_run() -> None:
