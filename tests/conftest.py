@@ -1,8 +1,13 @@
-"""GPU tests run where a GPU is; the closing line counts those that did not, so that a skip is never a pass."""
+"""GPU tests run where a GPU is; the closing lines count those that did not, so that a skip is never a pass."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+from collections.abc import Iterator
+
+# Two workers of pytest share the cores: a thread that spins while it waits would hold the other's. Read by torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
@@ -25,10 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"gpu: {reason}"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "gpu: " in str(report.longrepr)]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} GPU tests were NOT run here")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """What was not run, right above pytest's closing line."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    for_want_of_a_gpu = sum("gpu: " in str(report.longrepr) for report in skipped)
+    if for_want_of_a_gpu:
+        terminalreporter.write_line(f"{for_want_of_a_gpu} tests were NOT run here: they need a GPU")
+    if others := len(skipped) - for_want_of_a_gpu:
+        terminalreporter.write_line(f"{others} tests were NOT run here for another reason, listed above")
 
 
 def pytest_unconfigure() -> None:

@@ -10,6 +10,8 @@ import sysconfig
 from pathlib import Path
 from types import ModuleType
 
+from filelock import FileLock
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
@@ -24,20 +26,24 @@ SANITIZERS = {
 
 def build(sanitizer: str = "none") -> Path:
     """The folder that holds ``_emulated`` built with a sanitizer."""
-    import pybind11
-
     flags = [*FLAGS, *SANITIZERS[sanitizer]]
     folder = HERE / ".build" / f"{sanitizer}-{_fingerprint(flags)}"
     target = folder / f"_emulated{sysconfig.get_config_var('EXT_SUFFIX')}"
-    if target.exists():
-        return folder
     folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):  # workers that test at the same time build it once
+        if not target.exists():
+            _compile(flags, target)
+    return folder
+
+
+def _compile(flags: list[str], target: Path) -> None:
+    import pybind11
+
     includes = [f"-I{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
-    partial = target.with_suffix(f".{os.getpid()}")
+    partial = target.with_name("partial")
     compiler = os.environ.get("CXX", "g++")
     subprocess.run([compiler, *flags, *includes, str(HERE / "module.cpp"), "-o", str(partial)], check=True)
     partial.replace(target)
-    return folder
 
 
 def load() -> ModuleType:

@@ -34,7 +34,7 @@ def test_random_inputs(tmp_path: Path) -> None:
 )
 def test_planted_faults_are_noticed(header: str, right: str, wrong: str, message: str, tmp_path: Path) -> None:
     for folder in ("csrc", "tests/emulated", "tests/fuzzing"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns(".build"))
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns(".build", "__pycache__"))
     file = tmp_path / "csrc" / header
     source = file.read_text(encoding="utf-8")
     assert right in source

@@ -46,7 +46,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist, and the wheel that was built from it where nothing else was at hand."""
     folder = tmp_path_factory.mktemp("dist")
     source = folder / "source"  # a copy, so that nothing an earlier build left behind gets in
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "dist", "runs", "*.so", "*.egg-info"))
+    shutil.copytree(
+        ROOT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "runs", "*.so", "*.egg-info")
+    )
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
     environment = {**os.environ, "PSEUDO_IOU_OPS_CUDA": "off"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
