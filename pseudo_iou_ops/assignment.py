@@ -11,6 +11,9 @@ from torch import Tensor
 from . import _checks, _loader
 from .rule import AssignRule
 
+BACKGROUND = -1
+IGNORED = -2
+
 _DEFAULT_RULE = AssignRule()
 
 _op = torch.ops.pseudo_iou_ops.assign.default
