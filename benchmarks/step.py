@@ -66,13 +66,13 @@ def time_phases(batch: Batch, backbone: str, steps: int) -> dict[str, float]:
     """Median seconds of everything in a training step but the assignment."""
     from detector.config import Config, ModelConfig
     from detector.data.loader import Targets
-    from detector.engine.optimizer import build_optimizer
+    from detector.engine.optim import build_optimizer
     from detector.engine.train import build_model
 
     config = Config(model=ModelConfig(backbone=backbone, weights="none"))  # type: ignore[arg-type]
     device = batch.pyramid.device
     model = build_model(config, num_classes=80, device=device).train()
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model)
     boxes, labels, offsets = batch.packed
     targets = Targets(boxes, labels, offsets, boxes[:0], torch.zeros_like(offsets))
     height, width = (8 * side for side in batch.pyramid.level_shapes[0])

@@ -64,7 +64,7 @@ def run_eval(config: Config, checkpoint: Path, split: Split, out: Path) -> Evalu
     check_config(config)
     model, annotations = restore(config, checkpoint, split)
     started = time.monotonic()
-    found = detect_all(model, config, annotations, next(model.parameters()).device)
+    found = detect_all(model, annotations)
     if not is_main():
         return None
     detected = time.monotonic()
@@ -96,10 +96,10 @@ def run_eval(config: Config, checkpoint: Path, split: Split, out: Path) -> Evalu
     return evaluation
 
 
-def score(model: Detector, config: Config, annotations: Annotations) -> Evaluation:
+def score(model: Detector, annotations: Annotations) -> Evaluation:
     """Detect on every image and score the results."""
-    found = detect_all(model, config, annotations, next(model.parameters()).device)
-    return score_detections(found, annotations, config)[0]
+    found = detect_all(model, annotations)
+    return score_detections(found, annotations, model.config)[0]
 
 
 def choose_rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]) -> list[AssignRule]:

@@ -97,11 +97,8 @@ def judge(found: Detections, annotations: Annotations, index: int, score: float)
 def _judge(config: Config, checkpoint: Path, split: Split, score: float) -> tuple[Annotations, list[Judged]]:
     check_config(config)
     own = checkpoint_config(load_checkpoint(checkpoint), checkpoint)
-    own = dataclasses.replace(
-        own, data=config.data, eval=config.eval, postprocess=config.postprocess, train=config.train
-    )
-    model, annotations = restore(own, checkpoint, split)
-    found = detect_all(model, own, annotations, next(model.parameters()).device)
+    model, annotations = restore(dataclasses.replace(config, model=own.model, assign=own.assign), checkpoint, split)
+    found = detect_all(model, annotations)
     return annotations, [judge(detections, annotations, index, score) for index, detections in enumerate(found)]
 
 

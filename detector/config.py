@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from pseudo_iou_ops import AssignRule, presets
 from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
@@ -16,6 +16,12 @@ from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
 from .errors import UsageError
 
 T = TypeVar("T")
+# What a field may hold stands at the field; what several of them have to agree on is in check_config.
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Backbone = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"]
 Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
 
@@ -24,13 +30,13 @@ Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision
 class SyntheticConfig:
     """The built-in data set of drawn scenes."""
 
-    train_images: int = 1200
+    train_images: Positive = 1200
     """Number of training scenes."""
-    val_images: int = 200
+    val_images: Positive = 200
     """Number of validation scenes."""
-    size: int = 128
+    size: Positive = 128
     """Side of a scene in pixels."""
-    max_objects: int = 8
+    max_objects: NotNegative = 8
     """Most objects in a scene; some scenes are empty."""
     seed: int = 0
     """The same seed draws the same scenes."""
@@ -66,17 +72,17 @@ class DataConfig:
     """Pass crowd and difficult boxes to the assignment as regions to ignore; otherwise drop them."""
     ignore_padding: bool = False
     """Ignore points in the padding of a batch; otherwise they are background."""
-    short_sides: tuple[int, ...] = (800,)
+    short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = (800,)
     """Training images are resized to a shorter side drawn from these."""
-    eval_short_side: int = 800
+    eval_short_side: Positive = 800
     """Shorter side at evaluation and prediction."""
-    max_side: int = 1333
+    max_side: Positive = 1333
     """The longer side is never resized beyond this."""
-    flip: float = 0.5
+    flip: Share = 0.5
     """Probability of a horizontal flip in training."""
     group_by_shape: bool = True
     """Make training batches of wide or of tall images, which saves padding."""
-    workers: int = 2
+    workers: NotNegative = 2
     """Loader processes; 0 loads in the main process."""
 
 
@@ -128,7 +134,7 @@ class ModelConfig:
     $PSEUDO_IOU_OPS_DATA."""
     norm: Literal["frozen", "batch"] = "frozen"
     """Batch normalisation of the backbone: fixed at the loaded statistics, or trained."""
-    trainable_stages: int = 3
+    trainable_stages: Annotated[int, Field(ge=0, le=5)] = 3
     """How many backbone stages train, counted from the last: 5 is all, 3 freezes the stem and layer1."""
     stride_in_1x1: bool = False
     """Stride 2 on the 1x1 convolution of a bottleneck, as Caffe weights need it."""
@@ -136,15 +142,15 @@ class ModelConfig:
     """What the weights were trained on: rgb over ImageNet's mean and deviation, or caffe's bgr minus the mean."""
     deformable: bool = False
     """Modulated deformable 3x3 convolutions (DCNv2) in the last three stages, c3-c5."""
-    deform_groups: int = 4
+    deform_groups: Positive = 4
     """Groups of input channels with offsets of their own."""
-    channels: int = 256
+    channels: Positive = 256
     """Channels of the pyramid and of the head."""
-    head_convs: int = 4
+    head_convs: NotNegative = 4
     """3x3 convolutions in each head branch."""
-    norm_groups: int = 32
+    norm_groups: Positive = 32
     """Groups of the head's group normalisation."""
-    prior_probability: float = 0.01
+    prior_probability: InnerShare = 0.01
     """Class score that the head starts from."""
     box_activation: Literal["exp", "relu"] = "exp"
     """From a box output x to a distance in strides: exp(scale * x), or relu(scale * x)."""
@@ -176,7 +182,7 @@ class OptimConfig:
     """The paper's is sgd; adamw learns faster in a short run from random initialisation."""
     lr: float = 0.01
     momentum: float = 0.9
-    """Of sgd."""
+    """The momentum of sgd; adamw does not read it."""
     weight_decay: float = 1e-4
     bias_lr_factor: float = 1.0
     """The rate of the convolutions' biases is this times the others'."""
@@ -184,9 +190,9 @@ class OptimConfig:
     """Whether weight_decay reaches the convolutions' biases."""
     warmup: Literal["linear", "constant"] = "linear"
     """Rise from warmup_factor * lr, or stay there, during the warm-up."""
-    warmup_iterations: int = 500
+    warmup_iterations: NotNegative = 500
     warmup_factor: float = 0.1
-    decay_at: tuple[float, ...] = ()
+    decay_at: tuple[InnerShare, ...] = ()
     """Fractions of the run after which decay_factor multiplies the rate: 8 of 12 epochs is 0.6666667."""
     decay_factor: float = 0.1
     clip_grad_norm: float = 35.0
@@ -197,15 +203,15 @@ class OptimConfig:
 class TrainConfig:
     """Length, batch, seed and logging of a run."""
 
-    epochs: int = 12
-    iterations: int | None = None
+    epochs: Positive = 12
+    iterations: Positive | None = None
     """Length in iterations; if given, epochs is not read."""
-    batch_size: int = 16
+    batch_size: Positive = 16
     """Images of an iteration, of all processes together."""
     seed: int = 0
-    log_every: int = 20
+    log_every: Positive = 20
     """Iterations between two lines of the log."""
-    save_every: int = 1000
+    save_every: Positive = 1000
     """Iterations between two checkpoints; the end is always saved."""
     device: str = "auto"
     """auto takes CUDA if there is one."""
@@ -213,15 +219,15 @@ class TrainConfig:
     """Memory layout of images and convolutions."""
     amp: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network in training; assignment, decoding and losses are float32 always."""
-    ema: float = 0.0
+    ema: ShareBelowOne = 0.0
     """Decay of a moving average of the weights, which is then what is evaluated; 0 keeps none."""
     compile: bool = False
     """Compile backbone, pyramid and head with torch.compile."""
     deterministic: bool = False
     """Use deterministic kernels where torch has them, and warn where it has none."""
-    keep_every: int = 0
+    keep_every: NotNegative = 0
     """Iterations between two checkpoints that stay, as step_<n>.pt; 0 keeps last.pt alone."""
-    eval_every: int = 0
+    eval_every: NotNegative = 0
     """Iterations between two evaluations on the validation split, the best kept as best.pt; 0 does none."""
     tensorboard: bool = False
     """Write the figures of metrics.jsonl for TensorBoard too."""
@@ -231,24 +237,24 @@ class TrainConfig:
 class PostprocessConfig:
     """From the network's outputs to detections."""
 
-    score_threshold: float = 0.05
-    candidates_per_level: int = 1000
-    nms_threshold: float = 0.5
-    detections_per_image: int = 100
+    score_threshold: ShareBelowOne = 0.05
+    candidates_per_level: Positive = 1000
+    nms_threshold: Share = 0.5
+    detections_per_image: Positive = 100
 
 
 @dataclass(frozen=True)
 class EvalConfig:
     """Evaluation."""
 
-    batch_size: int = 8
-    limit: int | None = None
+    batch_size: Positive = 8
+    limit: Positive | None = None
     """Evaluate the first images only."""
     protocol: Literal["auto", "coco", "voc"] = "auto"
     """coco: COCO's average precision. voc: VOC's mAP too, 11-point and area. auto: what the data's format is."""
     backend: Literal["pycocotools", "hotcoco"] = "pycocotools"
     """Computes COCO's figures; hotcoco gives the same ones faster and is installed by the extra fast-eval."""
-    max_detections: int = 100
+    max_detections: Annotated[int, Field(gt=10)] = 100
     """Detections of an image that COCO's figures count, the best; COCO's own are of 100."""
     voc_inclusive_pixels: bool = True
     """For VOC's mAP, a side is x2 - x1 + 1 pixels, as in the VOC development kit."""
@@ -292,12 +298,18 @@ def config_from_dict(values: dict[str, Any], source: str) -> Config:
     return dataclass_from_dict(Config, values, source)
 
 
-def dataclass_from_dict(kind: type[T], values: dict[str, Any], source: str) -> T:
-    """Build a dataclass of dataclasses; a wrong type or an unknown key raises a UsageError that names ``source``."""
+def dataclass_from_dict(kind: type[T], values: dict[str, Any], source: str = "") -> T:
+    """Build a dataclass of dataclasses.
+
+    Raises:
+        UsageError: a key is unknown, or a value has the wrong type or is out of its domain; the message names
+            ``source``, if there is one, and the field.
+    """
     try:
         return TypeAdapter(kind).validate_python(values, extra="forbid")
     except ValidationError as error:
-        raise UsageError(f"{source}: {_one_line(error)}") from None
+        message = "; ".join(_message(problem) for problem in error.errors())
+        raise UsageError(f"{source}: {message}" if source else message) from None
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
@@ -310,85 +322,21 @@ def config_to_yaml(config: Config) -> str:
 
 
 def check_config(config: Config) -> None:
-    """Check what a type can not say; raises UsageError."""
+    """Check the values of all fields, and those that several have to agree on; raises UsageError."""
+    dataclass_from_dict(Config, dataclasses.asdict(config))
     config.assign.rule()
-    checks = [
-        ("train.batch_size", config.train.batch_size, config.train.batch_size >= 1, "at least 1"),
-        ("train.epochs", config.train.epochs, config.train.epochs >= 1, "at least 1"),
-        ("train.iterations", config.train.iterations, config.train.iterations != 0, "at least 1"),
-        ("train.log_every", config.train.log_every, config.train.log_every >= 1, "at least 1"),
-        ("train.save_every", config.train.save_every, config.train.save_every >= 1, "at least 1"),
-        ("train.keep_every", config.train.keep_every, config.train.keep_every >= 0, "0 or more"),
-        ("train.eval_every", config.train.eval_every, config.train.eval_every >= 0, "0 or more"),
-        ("train.ema", config.train.ema, 0 <= config.train.ema < 1, "in [0, 1)"),
-        ("eval.batch_size", config.eval.batch_size, config.eval.batch_size >= 1, "at least 1"),
-        ("eval.limit", config.eval.limit, config.eval.limit is None or config.eval.limit >= 1, "at least 1"),
-        ("eval.max_detections", config.eval.max_detections, config.eval.max_detections > 10, "more than 10"),
-        (
-            "postprocess.score_threshold",
-            config.postprocess.score_threshold,
-            0 <= config.postprocess.score_threshold < 1,
-            "in [0, 1)",
-        ),
-        (
-            "postprocess.nms_threshold",
-            config.postprocess.nms_threshold,
-            0 <= config.postprocess.nms_threshold <= 1,
-            "in [0, 1]",
-        ),
-        (
-            "postprocess.candidates_per_level, postprocess.detections_per_image",
-            (config.postprocess.candidates_per_level, config.postprocess.detections_per_image),
-            min(config.postprocess.candidates_per_level, config.postprocess.detections_per_image) >= 1,
-            "at least 1 of each",
-        ),
-        (
-            "data.classes",
-            ", ".join(config.data.classes),
-            len(set(config.data.classes)) == len(config.data.classes),
-            "each class once",
-        ),
-        (
-            "data.eval_short_side, data.max_side",
-            (config.data.eval_short_side, config.data.max_side),
-            min(config.data.eval_short_side, config.data.max_side) >= 1,
-            "at least 1 of each",
-        ),
-        (
-            "data.short_sides",
-            config.data.short_sides,
-            min(config.data.short_sides, default=0) >= 1,
-            "positive",
-        ),
-        ("data.flip", config.data.flip, 0 <= config.data.flip <= 1, "in [0, 1]"),
-        (
-            "optim.decay_at",
-            config.optim.decay_at,
-            all(0 < fraction < 1 for fraction in config.optim.decay_at),
-            "fractions of the run, in (0, 1)",
-        ),
-        (
-            "model.weights",
-            config.model.weights,
-            config.model.weights != "none" or (config.model.norm == "batch" and config.model.trainable_stages == 5),
-            "pretrained weights, or model.norm batch and model.trainable_stages 5 to train from random ones",
-        ),
-        (
-            "model.trainable_stages",
-            config.model.trainable_stages,
-            0 <= config.model.trainable_stages <= 5,
-            "in 0..5",
-        ),
-        (
-            "model.channels",
-            config.model.channels,
-            config.model.channels % config.model.norm_groups == 0,
-            f"a multiple of model.norm_groups, {config.model.norm_groups}",
-        ),
-    ]
-    for name, value, is_right, expected in checks:
-        if not is_right:
-            raise UsageError(f"{name}: expected {expected}, got {value}")
+    classes, model = config.data.classes, config.model
+    if len(set(classes)) != len(classes):
+        raise UsageError(f"data.classes: expected each class once, got {', '.join(classes)}")
+    if model.weights == "none" and (model.norm, model.trainable_stages) != ("batch", 5):
+        raise UsageError(
+            "model.weights: expected pretrained weights, or model.norm batch and model.trainable_stages 5 to train "
+            f"from random ones, got none with {model.norm} and {model.trainable_stages}"
+        )
+    if model.channels % model.norm_groups:
+        raise UsageError(
+            f"model.channels: expected a multiple of model.norm_groups, {model.norm_groups}, got {model.channels}"
+        )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -416,17 +364,31 @@ def merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _one_line(error: ValidationError) -> str:
-    messages = []
-    for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"])
-        unknown = problem["type"] in ("unexpected_keyword_argument", "extra_forbidden")
-        messages.append(f"{name}: {'no such option' if unknown else problem['msg'] + _got(problem['input'])}")
-    return "; ".join(messages)
+# The kinds of pydantic's errors that have plainer words than its own.
+_EXPECTED = {
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "too_short": "at least {min_length} value",
+    "literal_error": "{expected}",
+    "missing": "a value",
+    "tuple_type": "a list",
+    "dataclass_type": "a section of options",
+}
 
 
-def _got(value: object) -> str:
-    return f", got {value!r}"
+def _message(problem: Any) -> str:
+    """The field, what it expects and what came."""
+    name = ".".join(str(part) for part in problem["loc"])
+    kind = problem["type"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{name}: no such option"
+    if kind in _EXPECTED:
+        expected = _EXPECTED[kind].format(**problem.get("ctx", {}))
+    else:  # "Input should be a valid integer, unable to parse string as an integer"
+        expected = problem["msg"].removeprefix("Input should be ").partition(", ")[0]
+    return f"{name}: expected {expected}, got {problem['input']!r}"
 
 
 def _plain(value: Any) -> Any:

@@ -41,7 +41,7 @@ def run_demo(config: Config, out: Path) -> None:
     _heading("2. The untrained detector")
     annotations = load_annotations(config.data, "val")
     torch.manual_seed(config.train.seed)
-    before = score(build_model(config, len(annotations.class_names), choose_device(config)), config, annotations)
+    before = score(build_model(config, len(annotations.class_names), choose_device(config)), annotations)
     print(f"AP {100 * before.stats['AP']:.1f}   AP50 {100 * before.stats['AP50']:.1f}")
 
     _heading("3. Training")
@@ -50,7 +50,7 @@ def run_demo(config: Config, out: Path) -> None:
     _heading("4. The trained detector")
     after = run_eval(config, out / CHECKPOINT, "val", out)
     pictures = out / "detections.png"
-    _draw(model, config, annotations, pictures)
+    _draw(model, annotations, pictures)
 
     _heading("Done")
     assert after is not None  # as it is on further processes, which a demo does not have
@@ -64,9 +64,9 @@ def _heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def _draw(model: Detector, config: Config, annotations: Annotations, file: Path) -> None:
+def _draw(model: Detector, annotations: Annotations, file: Path) -> None:
     chosen = annotations.select(range(min(PICTURED_IMAGES, len(annotations))))
-    found = detect_all(model, config, chosen, next(model.parameters()).device)
+    found = detect_all(model, chosen)
     pictures = [
         make_picture(chosen, index, detections, DRAWN_SCORE, has_truth=True) for index, detections in enumerate(found)
     ]

@@ -54,7 +54,7 @@ class ExportedDetector(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         height, width = image.shape[-2:]
         margins = (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR)
-        predictions = self.model(pad(image - self.colour, margins) + self.colour)
+        predictions = self.model.head.in_pixels(self.model(pad(image - self.colour, margins) + self.colour))
         points = level_points(predictions.level_shapes, STRIDES, self.model.assigner.rule.offset, image.device)
         decoded = decode(predictions, points)
         if not self.with_nms:

@@ -40,7 +40,7 @@ def run_predict(
     else:
         limited = dataclasses.replace(config, eval=dataclasses.replace(config.eval, limit=limit))
         model, annotations = restore(limited, checkpoint, split)
-    found = detect_all(model, config, annotations, next(model.parameters()).device)
+    found = detect_all(model, annotations)
     if not is_main():
         return
     out.mkdir(parents=True, exist_ok=True)

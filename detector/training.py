@@ -103,7 +103,7 @@ def _validation(config: Config) -> Validate:
     annotations = evaluated_images(config, "val")
 
     def validate(model: Detector) -> dict[str, float]:
-        found = detect_all(model, config, annotations, next(model.parameters()).device)
+        found = detect_all(model, annotations)
         return score_detections(found, annotations, config)[0].stats if is_main() else {}
 
     return validate

@@ -1,4 +1,4 @@
-"""Checkpoints that are never half-written and load without running code."""
+"""The state of a run, and checkpoints of it that are never half-written and load without running code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,32 +71,54 @@ def keep_checkpoint(file: Path, name: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def training_state(
-    model: Detector,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    annotations: Annotations,
-    scaler: GradScaler | None = None,
-    average: AveragedModel | None = None,
-    best: float | None = None,
-) -> dict[str, Any]:
-    """What a run is continued from, and the classes that its labels stand for.
+@dataclass
+class TrainingState:
+    """A run between two steps; its :meth:`content`, restored, continues it bit for bit."""
 
-    No generator is saved, as no step draws from one: the order of the images, their augmentation and the
-    learning rate are functions of the seed and the step.
-    """
-    return {
-        "model": model.state_dict(),
-        "average": None if average is None else average.module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": {} if scaler is None else scaler.state_dict(),
-        "step": step,
-        "best": best,
-        "config": config_to_dict(model.config),
-        "class_names": list(annotations.class_names),
-        "category_ids": annotations.category_ids.tolist(),
-        "data": fingerprint(annotations),
-    }
+    model: Detector
+    optimizer: torch.optim.Optimizer
+    scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
+    average: AveragedModel | None = None
+    step: int = 0
+    """How many steps were taken."""
+    best: float | None = None
+    """The best evaluation so far."""
+
+    def evaluated(self) -> Detector:
+        """The network to evaluate: the average's, if there is one."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
+
+    def content(self, annotations: Annotations) -> dict[str, Any]:
+        """What a run is continued from, and the classes that its labels stand for.
+
+        No generator is saved, as no step draws from one: the order of the images, their augmentation and the
+        learning rate are functions of the seed and the step.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "config": config_to_dict(self.model.config),
+            "class_names": list(annotations.class_names),
+            "category_ids": annotations.category_ids.tolist(),
+            "data": fingerprint(annotations),
+        }
+
+    def restore(self, content: dict[str, Any], file: Path) -> None:
+        """Take over what :meth:`content` gave; raises UserError if it is of another network."""
+        try:
+            self.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.scaler.load_state_dict(content["scaler"])
+            if self.average is not None:
+                self.average.module.load_state_dict(content["average"])
+                self.average.n_averaged.fill_(content["step"])
+            self.step, self.best = content["step"], content["best"]
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{file}: not a state of this run: {' '.join(str(error).split())[:200]}") from None
 
 
 def fingerprint(annotations: Annotations) -> str:
@@ -114,7 +137,7 @@ def fingerprint(annotations: Annotations) -> str:
 
 
 def checkpoint_config(content: dict[str, Any], file: Path) -> Config:
-    """The configuration of a run; raises UserError if ``content`` is not :func:`training_state`'s."""
+    """The configuration of a run; raises UserError if ``content`` is not :meth:`TrainingState.content`'s."""
     if not _is_complete(content):
         raise UserError(f"{file}: not a checkpoint of a training run")
     return config_from_dict(content["config"], source=str(file))

@@ -11,8 +11,8 @@ from ..config import Config
 from ..data import Annotations
 from ..data.loader import Batch, training_loader
 from ..data.sampler import steps_per_epoch
-from .schedule import learning_rate
-from .state import TrainingState
+from .checkpoint import TrainingState
+from .optim import learning_rate
 from .step import train_step
 from .train import build_network, new_state, total_steps
 
@@ -25,12 +25,12 @@ def describe_dry_run(config: Config, annotations: Annotations, device: torch.dev
     (batch,) = training_loader(config, annotations, first_step, first_step + 1)
     data_seconds = time.perf_counter() - started
     lines = [_data(config, annotations), _parameters(state), *_rates(config, total), *_first_batch(batch)]
-    network = build_network(state.model, config, device)
+    network = build_network(state.model)
     batch = batch.to(device)
     state.model.train()
     for _ in range(2):  # the first step also allocates, compiles and chooses algorithms
         started = time.perf_counter()
-        losses, assignment, norm = train_step(state.model, state.optimizer, batch, network, state.scaler)
+        losses, assignment, norm = train_step(state, batch, network)
         loss = sum(float(value.detach()) for value in losses.values())  # waits for the device
         step_seconds = time.perf_counter() - started
     positives, unmatched = int(assignment.num_pos.sum()), int((assignment.pos_per_box == 0).sum())

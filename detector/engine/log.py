@@ -1,7 +1,8 @@
-"""The figures of a run: means over the steps between two lines, for people, JSON and TensorBoard."""
+"""What a run tells: means over the steps between two lines, for people, JSON and TensorBoard, and why it failed."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -11,17 +12,21 @@ import torch
 from torch import Tensor
 
 from pseudo_iou_ops import Assignment
+from pseudo_iou_ops.presets import FCOS_RANGES
 
-from ..data.loader import Batch
-from ..distributed import is_main, total_over_ranks, world_size
-from ..errors import UsageError
-from .coverage import LEVELS, boxes_by_level
+from ..config import Config
+from ..data import Annotations
+from ..data.loader import Batch, training_loader
+from ..distributed import is_main, rank, total_over_ranks, world_size
+from ..errors import UsageError, UserError
+from .checkpoint import save_checkpoint
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+LEVELS = ("p3", "p4", "p5", "p6", "p7")
 
 Row = dict[str, float]
 
@@ -110,6 +115,26 @@ class LogWindow:
         return row
 
 
+def boxes_by_level(boxes: Tensor, pos_per_box: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the boxes of each level, and those of them that have no positive point.
+
+    A box belongs to the level whose FCOS range holds half its longer side, which is what a point in its middle
+    regresses. This is so whatever ranges the rule uses, so that the figures of different rules compare.
+
+    Args:
+        boxes: (M, 4) float, x1 y1 x2 y2 in pixels of the resized image.
+        pos_per_box: (M,) int64, the assignment's.
+
+    Returns:
+        (5,) int64 all boxes and (5,) int64 boxes without a positive, P3 first, on the boxes' device.
+    """
+    half_sides = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
+    # No tensor is made of the bounds: on a GPU, copying it there would wait.
+    level = torch.stack([half_sides > high for _, high in FCOS_RANGES[:-1]]).sum(0)
+    belongs = level.unsqueeze(1) == torch.arange(len(LEVELS), device=boxes.device)
+    return belongs.sum(0), (belongs & (pos_per_box == 0).unsqueeze(1)).sum(0)
+
+
 def _coverage(counts: Tensor) -> Row:
     """From (S, 11) positives, boxes and boxes without a positive per level."""
     positives, *per_level = counts.sum(0).tolist()
@@ -125,7 +150,7 @@ def _coverage(counts: Tensor) -> Row:
 
 
 class MetricsFile:
-    """``metrics.jsonl`` in the folder of a run and, if wished, the same figures for TensorBoard.
+    """``metrics.jsonl`` in the folder of a run and, if asked for, the same figures for TensorBoard.
 
     Only the main process writes. ``first_step``: 0 begins the file anew; a resumed run goes on after it.
 
@@ -142,10 +167,7 @@ class MetricsFile:
             # What TensorBoard has of later steps is of the run that was stopped.
             self._board = summary_writer()(str(out / TENSORBOARD), purge_step=first_step + 1)
 
-    def __enter__(self) -> MetricsFile:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
         if self._board is not None:
@@ -186,3 +208,45 @@ def describe_evaluation(figures: Row, step: int, total: int) -> str:
     """The first figures of an evaluation, in [0, 1], as one line of text in percent."""
     shown = "  ".join(f"{name} {100 * value:.1f}" for name, value in list(figures.items())[:3])
     return f"step {step}/{total}  {shown}"
+
+
+def out_of_memory(step: int, batch: Batch) -> UserError:
+    """The error that says what the batch was, ``step`` counted from 1."""
+    images, _, height, width = batch.images.shape
+    boxes = batch.targets.offsets.diff()
+    return UserError(
+        f"step {step}: out of memory on {batch.images.device} with {images} images, padded to {height}x{width}, and "
+        f"{int(boxes.sum())} boxes, at most {int(boxes.max())} in an image; lower --train.batch-size, "
+        f"--data.short-sides or --data.max-side, or set --train.amp bf16; images: {', '.join(batch.files)}"
+    )
+
+
+def not_finite(found: NotFinite, config: Config, annotations: Annotations, out: Path) -> UserError:
+    """The error that names the step, the terms and the images; the batch is saved as nan.pt.
+
+    With several processes, each saves its own share of the batch, all but the first as nan_rank<n>.pt.
+    """
+    file = out / (f"nan_rank{rank()}.pt" if rank() else "nan.pt")
+    _save_batch(file, found, config, annotations)
+    terms = ", ".join(f"{name} {value:g}" for name, value in found.losses.items())
+    return UserError(
+        f"step {found.step}: the loss is not finite ({terms}, grad_norm {found.gradient_norm:g}); the batch is in "
+        f"{file}; images: {', '.join(found.files)}; a lower --optim.lr or a longer warm-up may help"
+    )
+
+
+def _save_batch(file: Path, found: NotFinite, config: Config, annotations: Annotations) -> None:
+    """Load the step's batch once more, which depends on the seed and the step alone."""
+    alone = dataclasses.replace(config, data=dataclasses.replace(config.data, workers=0))
+    (batch,) = training_loader(alone, annotations, first_step=found.step - 1, last_step=found.step)
+    save_checkpoint(
+        file,
+        step=found.step,
+        losses=found.losses,
+        gradient_norm=found.gradient_norm,
+        files=list(batch.files),
+        image_ids=list(batch.image_ids),
+        images=batch.images,
+        sizes=batch.sizes,
+        targets=vars(batch.targets),
+    )

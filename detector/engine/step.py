@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
 
 from pseudo_iou_ops import Assignment
 
-from ..data.loader import Batch
+from ..data.loader import Batch, Targets
 from ..model import Detector
+from .checkpoint import TrainingState
+from .optim import update_average
 from .precision import autocast
 
 
 def train_step(
-    model: Detector,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    network: nn.Module | None = None,
-    scaler: GradScaler | None = None,
+    state: TrainingState, batch: Batch, network: nn.Module | None = None, previous: Assignment | None = None
 ) -> tuple[dict[str, Tensor], Assignment, Tensor]:
-    """Update the weights, without waiting for the device.
+    """Update the weights and their average, without waiting for the device.
+
+    In fp16 it does wait: the scaler looks whether a gradient overflowed.
 
     Args:
-        model: the detector.
-        optimizer: of its parameters.
+        state: the run, one step further afterwards.
         batch: on the model's device.
-        network: what is called for the predictions: ``model``, or a wrapper that averages its gradients.
-        scaler: of the loss, for fp16; it waits for the device to see whether a gradient overflowed.
+        network: what is called for the predictions: the model, or a wrapper that averages its gradients.
+        previous: an assignment that is no longer needed; see :func:`forward`.
 
     Returns:
         The terms of the loss, the assignment and the norm of the gradient before it is clipped.
     """
-    losses, assignment = forward(model, batch, network)
+    model, optimizer, scaler = state.model, state.optimizer, state.scaler
+    losses, assignment = forward(model, batch, network, previous)
     optimizer.zero_grad(set_to_none=True)
-    scaler = GradScaler(enabled=False) if scaler is None else scaler
     scaler.scale(torch.stack(list(losses.values())).sum()).backward()
     scaler.unscale_(optimizer)
     limit = model.config.optim.clip_grad_norm
@@ -42,12 +40,33 @@ def train_step(
     gradient_norm = nn.utils.clip_grad_norm_(trained, limit if limit > 0 else float("inf"))
     scaler.step(optimizer)
     scaler.update()
+    if state.average is not None:
+        update_average(state.average, model, state.step)
+    state.step += 1
     return losses, assignment, gradient_norm
 
 
-def forward(model: Detector, batch: Batch, network: nn.Module | None = None) -> tuple[dict[str, Tensor], Assignment]:
-    """The terms of the loss and the assignment of a batch."""
+def forward(
+    model: Detector, batch: Batch, network: nn.Module | None = None, previous: Assignment | None = None
+) -> tuple[dict[str, Tensor], Assignment]:
+    """The terms of the loss and the assignment of a batch.
+
+    The assignment is written into the memory of ``previous`` if it fits there: on a CPU, fresh memory costs
+    more than assigning.
+    """
     with autocast(model.config.train, batch.images.device):
         predictions = (model if network is None else network)(batch.images)
-    assignment = model.assign(predictions.level_shapes, batch.targets, batch.sizes)
+    shapes = predictions.level_shapes
+    out = _reusable(previous, shapes, batch.targets)
+    assignment = model.assign(shapes, batch.targets, batch.sizes, out)
     return model.losses(predictions, assignment), assignment
+
+
+def _reusable(
+    previous: Assignment | None, level_shapes: tuple[tuple[int, int], ...], targets: Targets
+) -> Assignment | None:
+    """The memory of an assignment of as many images and points, with counters for the boxes of this one."""
+    shape = (targets.offsets.shape[0] - 1, sum(height * width for height, width in level_shapes))
+    if previous is None or previous.matched.shape != shape or previous.matched.device != targets.boxes.device:
+        return None
+    return previous._replace(pos_per_box=previous.pos_per_box.new_empty(targets.boxes.shape[0]))

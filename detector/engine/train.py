@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from ..config import Config, config_to_yaml
+from ..config import Config, TrainConfig, config_to_yaml
 from ..data import Annotations
 from ..data.loader import training_loader
 from ..data.sampler import steps_per_epoch
@@ -18,16 +19,21 @@ from ..errors import Stopped
 from ..model import Detector
 from ..signals import StopRequest
 from ..visualise.detections import draw_targets
-from .average import build_average, update_average
-from .checkpoint import keep_checkpoint, remove_leftovers, save_checkpoint
-from .failure import not_finite, out_of_memory
-from .log import METRICS, LogWindow, MetricsFile, NotFinite, describe, describe_evaluation
-from .optimizer import build_optimizer, set_learning_rate
+from .checkpoint import TrainingState, keep_checkpoint, remove_leftovers, save_checkpoint
+from .log import (
+    METRICS,
+    LogWindow,
+    MetricsFile,
+    NotFinite,
+    describe,
+    describe_evaluation,
+    not_finite,
+    out_of_memory,
+)
+from .optim import build_average, build_optimizer, learning_rate, set_learning_rate
 from .precision import build_scaler
 from .progress import Progress
 from .resume import Resumed, cut_rows
-from .schedule import learning_rate
-from .state import TrainingState
 from .step import train_step
 
 CHECKPOINT = "last.pt"
@@ -36,7 +42,7 @@ KEPT = "step_{}.pt"
 OWN_CHECKPOINT = re.compile(r"(last|best|step_\d+|nan(_rank\d+)?)\.pt")
 FIRST_BATCH = "first_batch.png"
 
-# Evaluates a network. The main process gets the figures, the one to go by first; the others get none.
+# Evaluates a network. The main process gets the figures, the one to go by first, and the others get none.
 Validate = Callable[[Detector], dict[str, float]]
 
 
@@ -65,70 +71,116 @@ def train(
         UserError: the data can not be read, memory does not suffice, or the loss is no longer a finite number.
         Stopped: a signal came; the state was saved after the step in work.
     """
-    settings = config.train
     total = total_steps(config, len(annotations))
     state = new_state(config, len(annotations.class_names), device)
     if resumed is not None:
         state.restore(resumed.content, resumed.file)
     if is_main():
         _prepare_folder(out, config, state.step)
-    network = build_network(state.model, config, device)
+    network = build_network(state.model)
     loader = training_loader(config, annotations, first_step=state.step, last_step=total)
-    progress = Progress(total, first=state.step)
-    window = LogWindow(overflow_is_skipped=state.scaler.is_enabled())
+    assignment = None
     state.model.train()
-    with MetricsFile(out, state.step, settings.tensorboard) as metrics, StopRequest() as stop:
+    with _Record(state, annotations, out, total) as record, StopRequest() as stop:
         for batch in loader:
             if state.step == 0 and is_main():
                 draw_targets(batch, annotations.class_names, out / FIRST_BATCH)
             batch = batch.to(device)
-            window.data_arrived()
-            rate = learning_rate(state.step, total, config.optim)
-            set_learning_rate(state.optimizer, rate)
+            record.window.data_arrived()
+            set_learning_rate(state.optimizer, learning_rate(state.step, total, config.optim))
             try:
-                losses, assignment, gradient_norm = train_step(
-                    state.model, state.optimizer, batch, network, state.scaler
-                )
+                losses, assignment, gradient_norm = train_step(state, batch, network, assignment)
             except torch.OutOfMemoryError:
                 raise out_of_memory(state.step + 1, batch) from None
-            if state.average is not None:
-                update_average(state.average, state.model, settings.ema, state.step)
-            window.add(losses, assignment, gradient_norm, batch)
-            state.step += 1
-            progress.advance()
+            record.window.add(losses, assignment, gradient_norm, batch)
+            record.progress.advance()
 
             status = stop.exit_status()
-            is_last = state.step == total
-            # A scheduler that asks to stop does not wait for an evaluation.
-            should_validate = validate is not None and (is_last or (_is_due(state, settings.eval_every) and not status))
-            should_keep = _is_due(state, settings.keep_every)
-            should_save = is_last or status or should_validate or should_keep or _is_due(state, settings.save_every)
-            if should_save or _is_due(state, settings.log_every):
-                figures = window.close(state.step)
-                if isinstance(figures, NotFinite):
-                    raise not_finite(figures, config, annotations, out)
-                epoch = state.step / steps_per_epoch(len(annotations), settings.batch_size)
-                row = {"step": state.step, "epoch": epoch, "lr": rate, **figures}
-                metrics.write(row)
-                progress.line(describe(row, total))
-            is_best = False
-            if validate is not None and should_validate:
-                evaluation = validate(state.evaluated())
-                is_best = _is_best(state, evaluation)
-                metrics.write({"step": state.step, **{f"eval_{name}": value for name, value in evaluation.items()}})
-                progress.line(describe_evaluation(evaluation, state.step, total))
-            if should_save and is_main():
-                save_checkpoint(out / CHECKPOINT, **state.content(annotations))
-                if should_keep:
-                    keep_checkpoint(out / CHECKPOINT, KEPT.format(state.step))
-                if is_best:
-                    keep_checkpoint(out / CHECKPOINT, BEST)
-            if status and not is_last:
-                progress.close()
+            due = _due(config.train, state.step, total, validate is not None, is_stopping=status != 0)
+            if due.log:
+                record.log()
+            is_best = validate is not None and due.validate and record.evaluate(validate)
+            if due.save and is_main():
+                record.save(due.keep, is_best)
+            if status and state.step < total:
                 raise Stopped(f"stopped at step {state.step} of {total}; --resume goes on from there", status)
-            window.step_ended()
-    progress.close()
+            record.window.step_ended()
     return state.evaluated()
+
+
+class _Due(NamedTuple):
+    """What follows a step."""
+
+    log: bool
+    validate: bool
+    keep: bool
+    save: bool
+
+
+def _due(settings: TrainConfig, step: int, total: int, can_validate: bool, is_stopping: bool) -> _Due:
+    """What follows the step, counted from 1; all that is saved is logged first, which finds values not finite."""
+
+    def every(steps: int) -> bool:
+        return steps > 0 and step % steps == 0
+
+    is_last = step == total
+    # A scheduler that asks to stop does not wait for an evaluation.
+    validate = can_validate and (is_last or (every(settings.eval_every) and not is_stopping))
+    keep = every(settings.keep_every)
+    save = is_last or is_stopping or validate or keep or every(settings.save_every)
+    return _Due(log=save or every(settings.log_every), validate=validate, keep=keep, save=save)
+
+
+class _Record:
+    """What a run tells and leaves behind: progress, metrics.jsonl and checkpoints."""
+
+    def __init__(self, state: TrainingState, annotations: Annotations, out: Path, total: int) -> None:
+        self.state = state
+        self.annotations = annotations
+        self.out = out
+        self.total = total
+        self.settings = state.model.config.train
+        self.progress = Progress(total, first=state.step)
+        self.metrics = MetricsFile(out, state.step, self.settings.tensorboard)
+        self.window = LogWindow(overflow_is_skipped=state.scaler.is_enabled())
+
+    def __enter__(self) -> _Record:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.close()
+        self.metrics.close()
+
+    def log(self) -> None:
+        """Write the figures since the last time; raises UserError if one of them is not finite."""
+        state, config = self.state, self.state.model.config
+        figures = self.window.close(state.step)
+        if isinstance(figures, NotFinite):
+            raise not_finite(figures, config, self.annotations, self.out)
+        epoch = state.step / steps_per_epoch(len(self.annotations), self.settings.batch_size)
+        rate = learning_rate(state.step - 1, self.total, config.optim)
+        row = {"step": state.step, "epoch": epoch, "lr": rate, **figures}
+        self.metrics.write(row)
+        self.progress.line(describe(row, self.total))
+
+    def evaluate(self, validate: Validate) -> bool:
+        """Evaluate the network and write the figures; whether the first one is the highest so far."""
+        figures = validate(self.state.evaluated())
+        self.metrics.write({"step": self.state.step, **{f"eval_{name}": value for name, value in figures.items()}})
+        self.progress.line(describe_evaluation(figures, self.state.step, self.total))
+        first = next(iter(figures.values()), None)
+        if first is None or (self.state.best is not None and first <= self.state.best):
+            return False
+        self.state.best = first
+        return True
+
+    def save(self, keep: bool, is_best: bool) -> None:
+        """Write the checkpoint, and give it the names under which later ones leave it as it is."""
+        save_checkpoint(self.out / CHECKPOINT, **self.state.content(self.annotations))
+        if keep:
+            keep_checkpoint(self.out / CHECKPOINT, KEPT.format(self.state.step))
+        if is_best:
+            keep_checkpoint(self.out / CHECKPOINT, BEST)
 
 
 def new_state(config: Config, num_classes: int, device: torch.device) -> TrainingState:
@@ -137,9 +189,9 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
     model = build_model(config, num_classes, device)
     return TrainingState(
         model=model,
-        optimizer=build_optimizer(model, config),
+        optimizer=build_optimizer(model),
         scaler=build_scaler(config.train, device),
-        average=build_average(model, config.train.ema),
+        average=build_average(model),
     )
 
 
@@ -149,13 +201,13 @@ def build_model(config: Config, num_classes: int, device: torch.device) -> Detec
     return model.to(device=device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
-def build_network(model: Detector, config: Config, device: torch.device) -> nn.Module:
-    """What a step calls for its predictions: the model, its gradients averaged over the processes, compiled if wished.
+def build_network(model: Detector) -> nn.Module:
+    """What a step calls for predictions: the model, its gradients averaged over processes, compiled if asked for.
 
     Assignment and losses are outside: they take what changes from batch to batch.
     """
-    network = with_averaged_gradients(model, device)
-    if config.train.compile:
+    network = with_averaged_gradients(model, model.device)
+    if model.config.train.compile:
         network.compile(dynamic=True)
     return network
 
@@ -177,16 +229,3 @@ def _prepare_folder(out: Path, config: Config, first_step: int) -> None:
             if OWN_CHECKPOINT.fullmatch(file.name):
                 file.unlink()
     (out / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
-
-
-def _is_due(state: TrainingState, every: int) -> bool:
-    return every > 0 and state.step % every == 0
-
-
-def _is_best(state: TrainingState, evaluation: dict[str, float]) -> bool:
-    """Whether the first figure is the highest so far, which it is from here on."""
-    figure = next(iter(evaluation.values()), None)
-    if figure is None or (state.best is not None and figure <= state.best):
-        return False
-    state.best = figure
-    return True

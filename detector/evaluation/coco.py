@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Config
 from ..data import Annotations
 from ..data.loader import evaluation_loader
 from ..engine.progress import Progress
@@ -38,7 +37,7 @@ class Evaluation(NamedTuple):
 
 
 @torch.inference_mode()
-def detect_all(model: Detector, config: Config, annotations: Annotations, device: torch.device) -> list[Detections]:
+def detect_all(model: Detector, annotations: Annotations) -> list[Detections]:
     """The detections of every image, in order, in pixels of the files, on the CPU.
 
     Processes of one run share the images; each gets the detections of all.
@@ -47,10 +46,10 @@ def detect_all(model: Detector, config: Config, annotations: Annotations, device
     model.eval()
     found: list[Detections] = []
     image_ids: list[int] = []
-    loader = evaluation_loader(config, annotations)
+    loader = evaluation_loader(model.config, annotations)
     progress = Progress(len(loader), unit="batch")
     for batch in loader:
-        images = batch.to(device).images
+        images = batch.to(model.device).images
         for detections, size, original in zip(
             model.detect(images, batch.sizes), batch.sizes, batch.original_sizes, strict=True
         ):
@@ -127,7 +126,7 @@ def stat_names(max_detections: int = 100) -> tuple[str, ...]:
 
 def _evaluator(results: list[Result], annotations: Annotations, backend: Backend) -> Any:
     """The backend's COCOeval; hotcoco's has the interface of pycocotools'."""
-    # loadRes adds keys to the dicts it is given
+    # loadRes adds keys to the dicts that it is given.
     results = [dict(result) for result in results]
     if backend == "hotcoco":
         try:
@@ -219,7 +218,7 @@ def _ground_truth(annotations: Annotations) -> dict[str, Any]:
 
 
 def _per_class(evaluator: Any, annotations: Annotations) -> dict[str, dict[str, float]]:
-    # (IoU thresholds, recalls, classes, areas, detections): all areas, 100 detections; -1 is "no box"
+    # From (IoU thresholds, recalls, classes, areas, limits), all areas and the largest limit; -1 is "no box".
     precision = evaluator.eval["precision"][:, :, :, 0, -1]
     position = {category_id: k for k, category_id in enumerate(evaluator.params.catIds)}
     table = {}

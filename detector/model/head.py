@@ -20,8 +20,8 @@ SMALLEST_DISTANCE = 1e-3
 class Predictions(NamedTuple):
     """What the network says of the points of all levels, one tensor per level, as the convolutions leave it.
 
-    ``class_maps`` (B, C, H, W), logits; ``ltrb_maps`` (B, 4, H, W) float32, distances to the sides in pixels,
-    positive; ``centerness_maps`` (B, 1, H, W), logits, or None.
+    ``class_maps`` (B, C, H, W), logits; ``ltrb_maps`` (B, 4, H, W) float32, positive distances to the sides in the
+    unit of the targets, pixels or strides; ``centerness_maps`` (B, 1, H, W), logits, or None.
     """
 
     class_maps: tuple[Tensor, ...]
@@ -52,14 +52,15 @@ class Predictions(NamedTuple):
 class Head(nn.Module):
     """Class and box branch (paper, section 3.2, with the group normalisation of section 4.1).
 
-    A distance is ``exp(scale * x) * stride``, with one learnable scale per level as in FCOS, or the authors'
-    ``relu(scale * x) * stride``.
+    A distance in strides is ``exp(scale * x)``, with one learnable scale per level as in FCOS, or the authors'
+    ``relu(scale * x)``. It is multiplied by the stride unless ``in_strides``, for rules that normalise by it.
     """
 
-    def __init__(self, config: ModelConfig, num_classes: int, strides: Sequence[int]) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, strides: Sequence[int], in_strides: bool = False) -> None:
         super().__init__()
         channels = config.channels
         self.strides = tuple(strides)
+        self.in_strides = in_strides
         self.box_activation = config.box_activation
         self.class_branch = _branch(config)
         self.box_branch = _branch(config)
@@ -81,10 +82,18 @@ class Head(nn.Module):
         for feature, stride, scale in zip(features, self.strides, self.scales, strict=True):
             classes.append(self.class_output(self.class_branch(feature)))
             box_feature = self.box_branch(feature)
-            boxes.append(self._distances(scale * self.box_output(box_feature).float()) * stride)
+            distances = self._distances(scale * self.box_output(box_feature).float())
+            boxes.append(distances if self.in_strides else distances * stride)
             if self.centerness_output is not None:
                 centers.append(self.centerness_output(box_feature))
         return Predictions(tuple(classes), tuple(boxes), tuple(centers) or None)
+
+    def in_pixels(self, predictions: Predictions) -> Predictions:
+        """The same predictions with distances in pixels, to be decoded."""
+        if not self.in_strides:
+            return predictions
+        maps = zip(predictions.ltrb_maps, self.strides, strict=True)
+        return predictions._replace(ltrb_maps=tuple(distances * stride for distances, stride in maps))
 
     def _distances(self, scaled: Tensor) -> Tensor:
         """From the scaled outputs to positive distances in strides."""

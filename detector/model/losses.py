@@ -12,24 +12,19 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import sigmoid_focal_loss
 
 import pseudo_iou_ops
-from pseudo_iou_ops import Assignment
+from pseudo_iou_ops import IGNORED, Assignment
 
 from ..config import LossConfig
 from ..distributed import total_over_ranks, world_size
 from .head import Predictions
 
-IGNORED = -2
 
-
-def detection_losses(
-    predictions: Predictions, assignment: Assignment, target_ltrb: Tensor, config: LossConfig
-) -> dict[str, Tensor]:
+def detection_losses(predictions: Predictions, assignment: Assignment, config: LossConfig) -> dict[str, Tensor]:
     """The terms of the loss, each a scalar; their sum is what is minimised.
 
     Args:
-        predictions: of B images and P points.
+        predictions: of B images and P points, their distances in the unit of the assignment's.
         assignment: what the points learn.
-        target_ltrb: (B, P, 4) float32, the assignment's distances in pixels.
         config: the loss's switches.
 
     Returns:
@@ -40,7 +35,7 @@ def detection_losses(
     num_positive = sums[0].clamp(min=1) / world_size()
     weight_sum = sums[1].clamp(min=1e-6) / world_size()
     compute = _fused_losses if config.implementation == "fused" else _plain_losses
-    losses = compute(predictions, assignment, target_ltrb, num_positive, weight_sum, config)
+    losses = compute(predictions, assignment, num_positive, weight_sum, config)
     losses["box"] = config.box_weight * losses["box"]
     return losses
 
@@ -48,7 +43,6 @@ def detection_losses(
 def _fused_losses(
     predictions: Predictions,
     assignment: Assignment,
-    target_ltrb: Tensor,
     num_positive: Tensor,
     weight_sum: Tensor,
     config: LossConfig,
@@ -62,7 +56,7 @@ def _fused_losses(
         ),
         "box": pseudo_iou_ops.ltrb_iou_loss(
             predictions.ltrb_maps,
-            target_ltrb,
+            assignment.ltrb,
             labels,
             weights=assignment.centerness if is_weighted else None,
             kind=config.box,
@@ -79,14 +73,13 @@ def _fused_losses(
 def _plain_losses(
     predictions: Predictions,
     assignment: Assignment,
-    target_ltrb: Tensor,
     num_positive: Tensor,
     weight_sum: Tensor,
     config: LossConfig,
 ) -> dict[str, Tensor]:
     """In plain torch: what the ops are checked against."""
     is_positive = assignment.labels >= 0
-    box_losses = _box_losses(predictions.ltrb, target_ltrb, is_positive, config)
+    box_losses = _box_losses(predictions.ltrb, assignment.ltrb, is_positive, config)
     losses = {"class": _class_loss(predictions.class_logits, assignment.labels, config) / num_positive}
     if config.weight_boxes_by_centerness:
         losses["box"] = (box_losses * assignment.centerness).sum() / weight_sum

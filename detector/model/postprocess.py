@@ -14,7 +14,7 @@ from .head import Predictions
 
 
 class Detections(NamedTuple):
-    """Of one image, best first: ``boxes`` (N, 4) x1 y1 x2 y2, ``scores`` (N,), ``labels`` (N,) int64."""
+    """What one image holds, best first: ``boxes`` (N, 4) x1 y1 x2 y2, ``scores`` (N,), ``labels`` (N,) int64."""
 
     boxes: Tensor
     scores: Tensor
@@ -22,7 +22,7 @@ class Detections(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Of B images and P points: ``boxes`` (B, P, 4) x1 y1 x2 y2, not clipped; ``class_scores`` and ``scores``
+    """B images of P points: ``boxes`` (B, P, 4) x1 y1 x2 y2, not clipped; ``class_scores`` and ``scores``
     (B, P, C), the second times the centerness."""
 
     boxes: Tensor
@@ -34,7 +34,7 @@ def detections(predictions: Predictions, points: Tensor, sizes: Tensor, config: 
     """The detections of each image, in pixels of the resized image.
 
     Args:
-        predictions: of B images and P points.
+        predictions: of B images and P points, their distances in pixels.
         points: (P, 2) float32, x y of the points in pixels.
         sizes: (B, 2), height and width of the images without padding.
         config: thresholds and limits.
@@ -47,7 +47,7 @@ def detections(predictions: Predictions, points: Tensor, sizes: Tensor, config: 
 
 
 def decode(predictions: Predictions, points: Tensor) -> Decoded:
-    """The box and the scores of every point; ``points`` (P, 2) float32, x y in pixels."""
+    """The box and the scores of every point, from distances and ``points`` (P, 2) float32, x y, in pixels."""
     boxes = torch.cat((points - predictions.ltrb[..., :2], points + predictions.ltrb[..., 2:]), dim=-1)
     class_scores = predictions.class_logits.float().sigmoid()
     if predictions.centerness_logits is None:

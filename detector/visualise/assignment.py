@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import Assignment, AssignRule, assign, centerness, level_points, pseudo_iou, scaled_box
+from pseudo_iou_ops import (
+    BACKGROUND,
+    IGNORED,
+    Assignment,
+    AssignRule,
+    assign,
+    centerness,
+    level_points,
+    pseudo_iou,
+    scaled_box,
+)
 
-from .palette import IGNORED, INK, WRONG, add_box, colour, pyplot, show_image
+from .palette import GREY, INK, WRONG, add_box, colour, pyplot, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,8 +133,8 @@ def _legend() -> list[Any]:
         Line2D([], [], color=colour(0), markersize=7, **point, label="positive point, in the colour of its box"),
         Line2D([], [], color=INK, alpha=0.55, markersize=2.5, **point, label="background point inside a box"),
         Line2D([], [], color=colour(0), linewidth=1.0, linestyle="--", label="where the metric is the threshold"),
-        Patch(facecolor="#BFBFBF", edgecolor=IGNORED, hatch="//////", linewidth=0, label="ignored point"),
-        Line2D([], [], color=IGNORED, linewidth=1.4, linestyle=":", label="region to ignore (crowd, difficult)"),
+        Patch(facecolor="#BFBFBF", edgecolor=GREY, hatch="//////", linewidth=0, label="ignored point"),
+        Line2D([], [], color=GREY, linewidth=1.4, linestyle=":", label="region to ignore (crowd, difficult)"),
         Line2D([], [], color=WRONG, linewidth=1.8, linestyle=(0, (4, 2)), label="box without a positive point"),
     ]
 
@@ -247,7 +257,7 @@ def _draw_points(axes: Axes, scene: Scene, rule: AssignRule, level: Level, resul
     matched = result.matched[0, level.points]
     spacing = level.stride / scene.image.shape[-1] * PANEL_WIDTH * 72  # in typographic points
     diameter = min(max(0.5 * spacing, 1.2), 7.0)
-    failed = (matched == -1) & ~values[level.points].isnan()
+    failed = (matched == BACKGROUND) & ~values[level.points].isnan()
     axes.scatter(*_xy(points[failed]), s=(0.3 * diameter) ** 2, c=INK, alpha=0.55, linewidths=0)
     for row in range(len(scene.boxes)):
         own = points[matched == row]
@@ -269,7 +279,7 @@ def _xy(points: Tensor) -> tuple[Any, Any]:
 
 def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment) -> None:
     _draw_ignore_regions(axes, scene)
-    ignored = result.matched[0, level.points] == -2
+    ignored = result.matched[0, level.points] == IGNORED
     half = level.stride / 2
     for x, y in level_points([level.shape], [level.stride], rule.offset)[ignored].tolist():
         add_box(
@@ -277,7 +287,7 @@ def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, resu
             [x - half, y - half, x + half, y + half],
             fill=True,
             facecolor=(0.75, 0.75, 0.75, 0.8),
-            edgecolor=IGNORED,
+            edgecolor=GREY,
             hatch="//////",
             linewidth=0,
         )
@@ -286,7 +296,7 @@ def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, resu
 def _draw_ignore_regions(axes: Axes, scene: Scene) -> None:
     for box in scene.ignore_boxes.tolist():
         add_box(axes, box, edgecolor="white", linewidth=2.6, alpha=0.7)
-        add_box(axes, box, edgecolor=IGNORED, linewidth=1.4, linestyle=":")
+        add_box(axes, box, edgecolor=GREY, linewidth=1.4, linestyle=":")
 
 
 def _title(rule: AssignRule, result: Assignment) -> str:

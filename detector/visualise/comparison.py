@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from ..model import Detections
-from .palette import IGNORED, WRONG, add_box, add_caption, colour, pyplot, show_image
+from .palette import GREY, WRONG, add_box, add_caption, colour, pyplot, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def _draw_truth(axes: Axes, row: Row, class_names: Sequence[str]) -> None:
     _show(axes, row.image)
     for box, label, ignored in zip(row.boxes.tolist(), row.labels.tolist(), row.ignore.tolist(), strict=True):
         if ignored:
-            add_box(axes, box, edgecolor=IGNORED, linewidth=1.0, linestyle=":")
+            add_box(axes, box, edgecolor=GREY, linewidth=1.0, linestyle=":")
         else:
             _outline(axes, box, colour(label))
             add_caption(axes, box[0], box[1], class_names[label], colour(label))
@@ -114,5 +114,5 @@ def _legend() -> list[Any]:
         Line2D([], [], color=colour(0), linewidth=1.6, label="right, in the colour of its class"),
         Line2D([], [], color=WRONG, linewidth=1.6, label="false positive"),
         Line2D([], [], color=WRONG, linewidth=1.6, linestyle=(0, (4, 2)), label="missed box"),
-        Line2D([], [], color=IGNORED, linewidth=1.0, linestyle=":", label="box to ignore"),
+        Line2D([], [], color=GREY, linewidth=1.0, linestyle=":", label="box to ignore"),
     ]

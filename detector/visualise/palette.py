@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#B8A200", "#7B52AB", "#8C5A2B")
 WRONG = "#E3170A"
 INK = "#20242A"
-IGNORED = "#666666"
+GREY = "#666666"
 
 
 def pyplot() -> Any:

@@ -54,7 +54,7 @@ def config(synthetic_root: Path) -> Config:
             workers=0,
         ),
         model=ModelConfig(
-            backbone="resnet18",
+            backbone="resnet10",
             weights="none",
             norm="batch",
             trainable_stages=5,

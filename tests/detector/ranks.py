@@ -44,7 +44,7 @@ def share_of(config: Config, split: str, ranks: int, rank: int) -> Batch:
 def gradients(config: Config, split: str, ranks: int, rank: int) -> dict[str, object]:
     """The mean loss and the gradients after one backward pass."""
     state = new_state(config, 5, CPU)
-    network = build_network(state.model.train(), config, CPU)
+    network = build_network(state.model.train())
     losses, assignment = forward(state.model, share_of(config, split, ranks, rank), network)
     torch.stack(list(losses.values())).sum().backward()
     return {

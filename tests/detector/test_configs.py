@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detector.config import Config, check_config, load_config
-from detector.engine.schedule import learning_rate
+from detector.config import AssignConfig, Config, check_config, load_config
+from detector.engine.optim import learning_rate
 from detector.sweep import TABLES, Cell, cell_config, load_sweep, load_table
 from detector.sweep.plan import TABLES_FILE
 
@@ -198,3 +198,8 @@ def test_the_figures_are_those_that_the_metrics_name() -> None:
             assert set(cell.published) <= set(sweep.metrics)
             assert sweep.metrics[0] in cell.published
     assert set(yaml.safe_load(TABLES_FILE.read_text())) == set(TABLES)
+
+
+def test_the_rule_comes_from_preset_and_switches() -> None:
+    rule = AssignConfig(preset="fcos", threshold=2.0).rule()
+    assert (rule.metric, rule.threshold, rule.order) == ("center_radius", 2.0, "filter_then_choose")

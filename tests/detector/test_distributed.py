@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 
 from detector import training
 from detector.cli import main
@@ -24,6 +23,7 @@ from detector.data import load_annotations
 from detector.engine.checkpoint import load_checkpoint
 from detector.engine.train import train
 from detector.errors import UsageError
+from detector.model.backbone import build_backbone
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).parents[2]
@@ -35,7 +35,8 @@ STEPS = 6
 def config_file(config: Config, tmp_path: Path) -> Path:
     """A network without batch normalisation, whose statistics each process has of its own images."""
     torch.manual_seed(0)
-    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "weights.pth")
+    weights = build_backbone(config.model).body.state_dict()
+    torch.save({name: value for name, value in weights.items() if "num_batches" not in name}, tmp_path / "weights.pth")
     model = dataclasses.replace(config.model, norm="frozen", weights=str(tmp_path / "weights.pth"))
     settings = dataclasses.replace(config.train, iterations=STEPS, batch_size=4, log_every=1, eval_every=4)
     file = tmp_path / "tiny.yaml"

@@ -91,7 +91,7 @@ def test_ignored_boxes_count_neither_way(annotations: Annotations) -> None:
 
 def test_detecting_leaves_the_mode_and_order(config: Config, annotations: Annotations) -> None:
     model = build_model(config, 5, torch.device("cpu")).train()
-    found = detect_all(model, config, annotations, torch.device("cpu"))
+    found = detect_all(model, annotations)
     assert len(found) == len(annotations)
     assert model.training
     assert all(len(detections.boxes) == 0 for detections in found)  # untrained scores are about 0.01

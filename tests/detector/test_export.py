@@ -16,8 +16,8 @@ from detector.cli import ExportArguments, main
 from detector.config import Config
 from detector.data import Annotations
 from detector.data.loader import Sample, collate
-from detector.engine.checkpoint import save_checkpoint, training_state
-from detector.engine.optimizer import build_optimizer
+from detector.engine.checkpoint import TrainingState, save_checkpoint
+from detector.engine.optim import build_optimizer
 from detector.errors import UserError
 from detector.export import ExportedDetector, _detection_differences, export, largest_differences
 from detector.model import Detector
@@ -122,8 +122,8 @@ def test_the_command_writes_and_checks_a_file_for_images_of_any_size(
 ) -> None:
     if file_format == "onnx":
         needs_onnx()
-    optimizer = build_optimizer(model, model.config)
-    save_checkpoint(tmp_path / "last.pt", **training_state(model, optimizer, 1, annotations))
+    optimizer = build_optimizer(model)
+    save_checkpoint(tmp_path / "last.pt", **TrainingState(model, optimizer, step=1).content(annotations))
     images = [str(file) for file in sorted(BCCD.glob("JPEGImages/*"))[:3]]
     assert len(images) == 3
     for number, image in enumerate(noise()):
@@ -152,8 +152,8 @@ def test_a_file_that_differs_fails(
 ) -> None:
     import detector.export as exporting
 
-    optimizer = build_optimizer(model, model.config)
-    save_checkpoint(tmp_path / "last.pt", **training_state(model, optimizer, 1, annotations))
+    optimizer = build_optimizer(model)
+    save_checkpoint(tmp_path / "last.pt", **TrainingState(model, optimizer, step=1).content(annotations))
     Image.new("RGB", (200, 150)).save(tmp_path / "photo.png")
     monkeypatch.setattr(exporting, "export", lambda model, file, *rest: file.touch())
     monkeypatch.setattr(exporting, "largest_differences", lambda *arguments: (0.002, 0.0))

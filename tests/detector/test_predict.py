@@ -14,13 +14,12 @@ from detector.cli import main
 from detector.compare import judge, most_different
 from detector.config import Config
 from detector.data import Annotations, load_annotations
-from detector.engine.checkpoint import save_checkpoint, training_state
+from detector.engine.checkpoint import TrainingState, save_checkpoint
 from detector.engine.train import build_model
 from detector.errors import UserError
 from detector.model import Detections
 from detector.predict import list_images
 from detector.visualise.comparison import Judged
-from detector.visualise.detections import Picture, draw_detections
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def checkpoints(config: Config, tmp_path: Path) -> list[Path]:
         model = build_model(low, 5, torch.device("cpu"))
         (tmp_path / name).mkdir()
         files.append(tmp_path / name / "last.pt")
-        save_checkpoint(files[-1], **training_state(model, torch.optim.SGD(model.parameters()), 0, annotations))
+        save_checkpoint(files[-1], **TrainingState(model, torch.optim.SGD(model.parameters())).content(annotations))
     return files
 
 
@@ -160,10 +159,3 @@ def test_compare_errors_are_one_line(
     err = capfd.readouterr().err
     assert message in err
     assert err.count("\n") == 1
-
-
-def test_class_names_are_no_formulas(tmp_path: Path) -> None:
-    found = Detections(torch.tensor([[1.0, 2, 30, 40]]), torch.tensor([0.5]), torch.tensor([0]))
-    picture = Picture(torch.zeros(3, 50, 60, dtype=torch.uint8), found, None)
-    draw_detections([picture], (r"$\frac$",), tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 1000

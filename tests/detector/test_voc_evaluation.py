@@ -9,13 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from detector.data import Annotations
 from detector.data.annotations import AnnotationsBuilder
 from detector.evaluation.voc import FALSE_POSITIVE, NEITHER, evaluate_voc, match
 from detector.model import Detections
-from detector.visualise.curves import draw_curves
 
 FIXTURES = Path(__file__).parents[1] / "data" / "eval_fixtures"
 
@@ -206,10 +204,3 @@ def test_equal_to_the_rules_taken_literally(seed: int, iou_threshold: float) -> 
     annotations = some_annotations(("a",), images)
     evaluation = evaluate_voc(found, annotations, iou_threshold)
     assert (evaluation.map11, evaluation.map) == pytest.approx(brute_force(found, annotations, iou_threshold))
-
-
-def test_curves_are_drawn(tmp_path: Path) -> None:
-    annotations = some_annotations((r"$\frac$", *"bcdefg"), [[((0, 0, 9, 9), 0, False)]])
-    draw_curves(evaluate_voc([some_detections(((0, 0, 9, 9), 0.9, 0))], annotations), tmp_path / "curves.png")
-    width, height = Image.open(tmp_path / "curves.png").size
-    assert width > height > 300

@@ -18,7 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "your_data.md").read_text(encoding=
 CLASSES = ("cat", "dog")
 # A network and a run that take seconds; the page's own settings are for days of data.
 TINY = shlex.split(
-    "--model.backbone resnet18 --model.weights none --model.norm batch --model.trainable-stages 5 --model.channels 16 "
+    "--model.backbone resnet10 --model.weights none --model.norm batch --model.trainable-stages 5 --model.channels 16 "
     "--model.head-convs 1 --model.norm-groups 4 --data.short-sides 64 --data.eval-short-side 64 --data.workers 0 "
     "--train.iterations 2 --train.batch-size 2 --train.device cpu"
 )

@@ -1,0 +1,88 @@
+"""The pictures: that they are written, in the shape that their content asks for, whatever the classes are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detector.data.loader import Batch
+from detector.evaluation.voc import ClassCurve, VocEvaluation
+from detector.model import Detections
+from detector.model.backbone import STRIDES
+from detector.visualise.assignment import Scene, draw_assignment
+from detector.visualise.comparison import Judged, Row, draw_comparison
+from detector.visualise.curves import draw_curves
+from detector.visualise.detections import Picture, draw_detections, draw_targets
+from pseudo_iou_ops import IGNORED, AssignRule
+
+NOT_A_FORMULA = r"$\frac$"  # matplotlib takes it for one, and fails on it, unless it is told otherwise
+IMAGE = torch.zeros(3, 50, 60, dtype=torch.uint8)
+BOX = torch.tensor([[1.0, 2, 30, 40]])
+
+
+def found_box() -> Detections:
+    return Detections(BOX, torch.tensor([0.5]), torch.tensor([0]))
+
+
+def test_detections_beside_their_ground_truth(tmp_path: Path) -> None:
+    alone, beside = tmp_path / "alone.png", tmp_path / "beside.png"
+    draw_detections([Picture(IMAGE, found_box(), None)], (NOT_A_FORMULA,), alone)
+    draw_detections([Picture(IMAGE, found_box(), (BOX, torch.tensor([0])))], (NOT_A_FORMULA,), beside)
+    assert Image.open(beside).size == (2 * Image.open(alone).size[0], Image.open(alone).size[1])
+    assert len(np.unique(np.array(Image.open(alone).convert("RGB")).reshape(-1, 3), axis=0)) > 2
+
+
+def test_the_targets_of_a_batch(batch: Batch, tmp_path: Path) -> None:
+    names = tuple("abcde")
+    draw_targets(batch, names, tmp_path / "batch.png")
+    assert min(Image.open(tmp_path / "batch.png").size) > 100
+
+
+def test_curves_have_a_panel_a_class(tmp_path: Path) -> None:
+    curve = ClassCurve(np.array([0.5, 1.0]), np.array([1.0, 0.5]), 0.75, 0.75)
+    undefined = ClassCurve(np.empty(0), np.empty(0), -1.0, -1.0)
+    classes = {NOT_A_FORMULA: curve, **dict.fromkeys("bcdefg", undefined)}
+    draw_curves(VocEvaluation(0.75, 0.75, classes), tmp_path / "curves.png")
+    width, height = Image.open(tmp_path / "curves.png").size
+    assert width > height > 300
+
+
+def test_a_comparison_has_a_line_an_image_and_a_panel_a_detector(tmp_path: Path) -> None:
+    judged = Judged(found_box(), torch.tensor([True]), torch.tensor([True, False]))
+    boxes = torch.cat((BOX, BOX + 5))
+    row = Row(IMAGE, boxes, torch.tensor([0, 1]), torch.tensor([False, True]), [judged, judged])
+    sizes = []
+    for rows in ([row], [row, row]):
+        draw_comparison(rows, ("one", NOT_A_FORMULA), (NOT_A_FORMULA, "b"), tmp_path / "comparison.png")
+        sizes.append(Image.open(tmp_path / "comparison.png").size)
+    assert sizes[0][0] == sizes[1][0]
+    assert sizes[1][1] > 1.5 * sizes[0][1]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        AssignRule(threshold=0.3, ignore_threshold=0.2),
+        AssignRule(metric="centerness", normalize_by_stride=True),
+        AssignRule(metric="scaled_box", threshold=0.5),
+        AssignRule(metric="center_radius", threshold=1.5),
+        AssignRule(metric="none"),
+    ],
+    ids=lambda rule: rule.metric,
+)
+def test_an_assignment_is_drawn_and_returned(rule: AssignRule, tmp_path: Path) -> None:
+    scene = Scene(
+        torch.zeros(3, 64, 96, dtype=torch.uint8),
+        torch.tensor([[4.0, 4, 60, 60], [70, 3, 73, 6]]),
+        torch.tensor([[60.0, 30, 96, 64]]),
+    )
+    (result,) = draw_assignment(scene, [rule], STRIDES, [0, 1], tmp_path / "view.png")
+    assert int(result.pos_per_box[0]) > 0
+    assert int(result.pos_per_box[1]) == 0  # no point lies in the small box
+    assert bool((result.matched == IGNORED).any())
+    width, height = Image.open(tmp_path / "view.png").size
+    assert width > height > 300

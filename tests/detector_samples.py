@@ -1,0 +1,50 @@
+"""Configurations and maps that the tests of the detector share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from detector.config import Config
+
+CPU = torch.device("cpu")
+CLASSES = 5
+VARIANTS = [
+    pytest.param({}, id="paper"),
+    pytest.param({"model": {"centerness": True}, "loss": {"box": "giou"}}, id="giou and centerness"),
+    pytest.param({"loss": {"weight_boxes_by_centerness": True}}, id="weighted"),
+    pytest.param({"assign": {"normalize_by_stride": True}}, id="normalised"),
+    pytest.param({"assign": {"preset": "fcos"}}, id="fcos"),
+    pytest.param(
+        {
+            "model": {"box_activation": "relu", "centerness": True, "pixels": "caffe"},
+            "loss": {"box": "giou", "weight_boxes_by_centerness": True},
+            "assign": {"preset": "authors_code", "normalize_by_stride": True},
+        },
+        id="authors' code",
+    ),
+    pytest.param({"model": {"box_activation": "relu"}}, id="relu and iou"),
+]
+
+
+def changed(config: Config, changes: dict[str, dict[str, Any]]) -> Config:
+    sections = {name: dataclasses.replace(getattr(config, name), **values) for name, values in changes.items()}
+    return dataclasses.replace(config, **sections)
+
+
+def random_ltrb(count: int, seed: int) -> Tensor:
+    return torch.rand(count, 4, generator=torch.Generator().manual_seed(seed)) * 50 + 0.5
+
+
+def one_map(points: Tensor, shape: tuple[int, int] = (2, 2)) -> tuple[Tensor]:
+    """(B, P, C) as a map (B, C, H, W) in the same memory."""
+    return (points.unflatten(1, shape).permute(0, 3, 1, 2),)
+
+
+def points_of(maps: tuple[Tensor, ...]) -> Tensor:
+    """What `one_map` was made of."""
+    return maps[0].permute(0, 2, 3, 1).flatten(1, 2)
