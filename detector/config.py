@@ -274,23 +274,27 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
 
 
-def bundled(path: Path) -> Path:
-    """The path, or where there is no such file, the one that comes with this package: ``configs/demo.yaml``."""
+def bundled(path: Path, folder: Path = Path()) -> Path:
+    """``path`` from a folder, or where there is no such file, from this package: ``configs/demo.yaml``."""
     own = Path(__file__).parent / path
-    return own if own.is_file() and not path.exists() else path
+    return own if own.is_file() and not (folder / path).exists() else folder / path
 
 
 def load_config(path: Path) -> Config:
     """Read a YAML file, on top of the one its ``base:`` key may name; unknown keys raise UsageError."""
     path = bundled(path)
+    return config_from_dict(_values_of(path, ()), source=str(path))
+
+
+def _values_of(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The values of a file and its bases; ``above`` are the files that are built on it."""
+    if path in above:
+        raise UsageError(f"{path}: base: the file is a base of its own")
     values = read_yaml(path)
     base = values.pop("base", None)
-    if base is not None:
-        base_values = read_yaml(path.parent / str(base))
-        if "base" in base_values:
-            raise UsageError(f"{path.parent / str(base)}: base: a base has no base of its own")
-        values = merged(base_values, values)
-    return config_from_dict(values, source=str(path))
+    if base is None:
+        return values
+    return merged(_values_of(bundled(Path(str(base)), path.parent), (*above, path)), values)
 
 
 def config_from_dict(values: dict[str, Any], source: str) -> Config:

@@ -62,8 +62,10 @@ def test_base_and_overrides(tmp_path: Path) -> None:
     (tmp_path / "child.yaml").write_text("base: base.yaml\ntrain: {batch_size: 8}\noptim: {lr: 1e-2}\n")
     config = load_config(tmp_path / "child.yaml")
     assert (config.train.seed, config.train.batch_size, config.optim.lr) == (3, 8, 0.01)
-    (tmp_path / "grandchild.yaml").write_text("base: child.yaml\n")
-    with pytest.raises(UsageError, match="a base has no base of its own"):
+    (tmp_path / "grandchild.yaml").write_text("base: child.yaml\nmodel: {channels: 32}\n")
+    assert load_config(tmp_path / "grandchild.yaml").optim.lr == 0.01
+    (tmp_path / "grandchild.yaml").write_text("base: grandchild.yaml\n")
+    with pytest.raises(UsageError, match="base: the file is a base of its own"):
         load_config(tmp_path / "grandchild.yaml")
 
 
