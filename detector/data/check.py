@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..config import DataConfig
-from ..engine.progress import Progress
 from ..errors import UserError
+from ..progress import Progress
 from . import Split, load_annotations
 from .annotations import Annotations, shown
 from .coco import Record, category_ids_of, read_json

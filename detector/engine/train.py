@@ -11,20 +11,19 @@ from torch import nn
 
 from ..config import Config, config_to_yaml
 from ..data import Annotations
-from ..data.loader import training_loader
+from ..data.loader import Batch, training_loader
 from ..data.sampler import steps_per_epoch
 from ..distributed import is_main, with_averaged_gradients
 from ..errors import Stopped
 from ..model import Detector
+from ..progress import Progress
 from ..signals import StopRequest
-from ..visualise.detections import draw_targets
 from .average import build_average, update_average
 from .checkpoint import keep_checkpoint, remove_leftovers, save_checkpoint
 from .failure import not_finite, out_of_memory
 from .log import METRICS, LogWindow, MetricsFile, NotFinite, describe, describe_evaluation
 from .optimizer import build_optimizer, set_learning_rate
 from .precision import build_scaler
-from .progress import Progress
 from .resume import Resumed, cut_rows
 from .schedule import learning_rate
 from .state import TrainingState
@@ -34,10 +33,11 @@ CHECKPOINT = "last.pt"
 BEST = "best.pt"
 KEPT = "step_{}.pt"
 OWN_CHECKPOINT = re.compile(r"(last|best|step_\d+|nan(_rank\d+)?)\.pt")
-FIRST_BATCH = "first_batch.png"
 
 # Evaluates a network. The main process gets the figures, the one to go by first; the others get none.
 Validate = Callable[[Detector], dict[str, float]]
+# Gets the first batch of a run that begins, on the main process alone.
+ShowBatch = Callable[[Batch], None]
 
 
 def train(
@@ -47,8 +47,9 @@ def train(
     device: torch.device,
     resumed: Resumed | None = None,
     validate: Validate | None = None,
+    show_batch: ShowBatch | None = None,
 ) -> Detector:
-    """Train, and write config.yaml, first_batch.png, metrics.jsonl and last.pt into ``out``.
+    """Train, and write config.yaml, metrics.jsonl and last.pt into ``out``.
 
     Args:
         config: of the run.
@@ -57,6 +58,7 @@ def train(
         device: of this process.
         resumed: the checkpoint to go on from.
         validate: called every ``train.eval_every`` steps and at the end.
+        show_batch: called with the first batch of a run that begins.
 
     Returns:
         The network, or the average of its weights if ``train.ema`` asks for one.
@@ -79,8 +81,8 @@ def train(
     state.model.train()
     with MetricsFile(out, state.step, settings.tensorboard) as metrics, StopRequest() as stop:
         for batch in loader:
-            if state.step == 0 and is_main():
-                draw_targets(batch, annotations.class_names, out / FIRST_BATCH)
+            if show_batch is not None and state.step == 0 and is_main():
+                show_batch(batch)
             batch = batch.to(device)
             window.data_arrived()
             rate = learning_rate(state.step, total, config.optim)

@@ -17,7 +17,7 @@ import pytest
 import torch
 import torchvision
 
-from detector import training
+from detector import runtime
 from detector.cli import main
 from detector.config import Config, config_to_yaml, load_config
 from detector.data import load_annotations
@@ -147,10 +147,10 @@ def test_evaluation_in_two_processes_is_that_of_one(config_file: Path, tmp_path:
 
 
 def test_what_two_processes_can_not_share(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "world_size", lambda: 3)
+    monkeypatch.setattr(runtime, "world_size", lambda: 3)
     with pytest.raises(UsageError, match=r"train\.batch_size: expected a multiple of the 3 processes, got 4"):
-        training.training_images(config)
-    monkeypatch.setattr(training, "world_size", lambda: 17)
+        runtime.training_images(config)
+    monkeypatch.setattr(runtime, "world_size", lambda: 17)
     wide = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=17))
     with pytest.raises(UsageError, match=r"data\.train: expected an image for each of the 17 processes, got 16"):
-        training.training_images(wide)
+        runtime.training_images(wide)

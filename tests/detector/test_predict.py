@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 
 from detector.cli import main
-from detector.compare import judge, most_different
 from detector.config import Config
 from detector.data import Annotations, load_annotations
+from detector.data.files import list_images
 from detector.engine.checkpoint import save_checkpoint, training_state
 from detector.engine.train import build_model
 from detector.errors import UserError
 from detector.model import Detections
-from detector.predict import list_images
 from detector.visualise.comparison import Judged
 from detector.visualise.detections import Picture, draw_detections
+from detector.visualise.mistakes import judge, most_different
 
 
 @pytest.fixture
