@@ -61,6 +61,7 @@ def torchrun(*arguments: str | Path) -> str:
     run = start(*arguments)
     text, _ = run.communicate(timeout=120)
     assert run.returncode == 0, text
+    assert "FutureWarning" not in text
     return text
 
 
