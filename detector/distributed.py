@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -53,11 +55,16 @@ def with_averaged_gradients(model: nn.Module, device: torch.device) -> nn.Module
     """The network to call in training: its backward pass leaves the mean gradient of all processes."""
     if world_size() == 1:
         return model
+    parameters = inspect.signature(DistributedDataParallel).parameters
+    # torch 2.13 gave the argument another name, and warns of the old one.
+    name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
+    has_statistics = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    synchronised: dict[str, Any] = {name: has_statistics}
     return DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=any(isinstance(module, nn.BatchNorm2d) for module in model.modules()),
         gradient_as_bucket_view=True,
+        **synchronised,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import multiprocessing
 import signal
 import threading
@@ -49,11 +50,13 @@ def ignore_stop_signals(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def kill_left_workers() -> None:
-    """At exit, Python ends what is left of the loader processes by SIGTERM, which they ignore, and waits for them."""
+@functools.cache
+def kill_workers_at_exit() -> None:
+    """For the parent of such processes: Python would end them by SIGTERM, which they ignore, and wait for ever."""
+    atexit.register(_kill_workers)
+
+
+def _kill_workers() -> None:
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()
-
-
-atexit.register(kill_left_workers)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..config import DataConfig
-from ..engine.progress import Progress
 from ..errors import UserError
 from ..places import find
+from ..progress import Progress
 from . import Split, load_annotations
 from .annotations import Annotations, shown
 from .coco import Record, category_ids_of, read_json

@@ -19,7 +19,7 @@ from pseudo_iou_ops import pack_boxes
 from ..config import Config
 from ..distributed import rank, world_size
 from ..errors import UserError
-from ..signals import ignore_stop_signals
+from ..signals import ignore_stop_signals, kill_workers_at_exit
 from .annotations import Annotations
 from .sampler import Key, TrainingBatches
 from .transforms import Boxes, apply_transform, evaluation_transform, seed_of, training_transform
@@ -159,6 +159,7 @@ def evaluation_loader(config: Config, annotations: Annotations) -> BatchLoader:
 
 
 def _loader(config: Config, dataset: DetectionDataset, batches: Iterable[list[Key]]) -> BatchLoader:
+    kill_workers_at_exit()
     return BatchLoader(
         dataset,
         batch_sampler=batches,

@@ -12,13 +12,13 @@ from torch import nn
 
 from ..config import Config, TrainConfig, config_to_yaml
 from ..data import Annotations
-from ..data.loader import training_loader
+from ..data.loader import Batch, training_loader
 from ..data.sampler import steps_per_epoch
 from ..distributed import is_main, with_averaged_gradients
 from ..errors import Stopped
 from ..model import Detector
+from ..progress import Progress
 from ..signals import StopRequest
-from ..visualise.detections import draw_targets
 from .checkpoint import TrainingState, keep_checkpoint, remove_leftovers, save_checkpoint
 from .log import (
     METRICS,
@@ -32,7 +32,6 @@ from .log import (
 )
 from .optim import build_average, build_optimizer, learning_rate, set_learning_rate
 from .precision import build_scaler
-from .progress import Progress
 from .resume import Resumed, cut_rows
 from .step import train_step
 
@@ -40,10 +39,11 @@ CHECKPOINT = "last.pt"
 BEST = "best.pt"
 KEPT = "step_{}.pt"
 OWN_CHECKPOINT = re.compile(r"(last|best|step_\d+|nan(_rank\d+)?)\.pt")
-FIRST_BATCH = "first_batch.png"
 
 # Evaluates a network. The main process gets the figures, the one to go by first, and the others get none.
 Validate = Callable[[Detector], dict[str, float]]
+# Gets the first batch of a run that begins, on the main process alone.
+ShowBatch = Callable[[Batch], None]
 
 
 def train(
@@ -53,8 +53,9 @@ def train(
     device: torch.device,
     resumed: Resumed | None = None,
     validate: Validate | None = None,
+    show_batch: ShowBatch | None = None,
 ) -> Detector:
-    """Train, and write config.yaml, first_batch.png, metrics.jsonl and last.pt into ``out``.
+    """Train, and write config.yaml, metrics.jsonl and last.pt into ``out``.
 
     Args:
         config: of the run.
@@ -63,6 +64,7 @@ def train(
         device: of this process.
         resumed: the checkpoint to go on from.
         validate: called every ``train.eval_every`` steps and at the end.
+        show_batch: called with the first batch of a run that begins.
 
     Returns:
         The network, or the average of its weights if ``train.ema`` asks for one.
@@ -83,8 +85,8 @@ def train(
     state.model.train()
     with _Record(state, annotations, out, total) as record, StopRequest() as stop:
         for batch in loader:
-            if state.step == 0 and is_main():
-                draw_targets(batch, annotations.class_names, out / FIRST_BATCH)
+            if show_batch is not None and state.step == 0 and is_main():
+                show_batch(batch)
             batch = batch.to(device)
             record.window.data_arrived()
             set_learning_rate(state.optimizer, learning_rate(state.step, total, config.optim))

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..data import Annotations
 from ..data.loader import evaluation_loader
-from ..engine.progress import Progress
 from ..errors import UserError
 from ..model import Detections, Detector
 from ..model.postprocess import rescaled
+from ..progress import Progress
 from .gather import gather_detections
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

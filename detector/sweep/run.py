@@ -16,8 +16,8 @@ from ..data import Annotations
 from ..engine.checkpoint import load_checkpoint
 from ..engine.train import CHECKPOINT, total_steps
 from ..errors import Stopped, UsageError, UserError
+from ..runtime import training_images
 from ..signals import StopRequest
-from ..training import training_images
 from .kept import Kept, kept_by
 from .plan import Cell, Sweep
 from .plot import draw_sweep

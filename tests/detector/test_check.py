@@ -263,7 +263,7 @@ def test_command_ends_with_1_if_there_are_errors(coco: Path, capfd: pytest.Captu
     assert main(["data", "check", str(coco), "--limit", "1"]) == 1
     out, err = capfd.readouterr()
     assert f"error: image that is missing: 2\n  {coco / 'train' / '1.jpg'}\n  and 1 more; --limit shows them" in out
-    assert err == f"detector data: error: {coco}: errors in the data set: 2\n"
+    assert err == f"detector data check: error: {coco}: errors in the data set: 2\n"
     assert main(["data", "check", str(coco), "--format", "json"]) == 1
     report = json.loads(capfd.readouterr().out)
     assert report["splits"]["train"]["per_class"] == {"cat": 2, "dog": 2}
@@ -273,8 +273,8 @@ def test_command_ends_with_1_if_there_are_errors(coco: Path, capfd: pytest.Captu
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ([], 2, "expected 'data check'"),
-        (["frobnicate"], 2, "expected 'data check', got 'data frobnicate'"),
+        ([], 2, "unknown command 'data'; expected one of"),
+        (["frobnicate"], 2, "data check"),
         (["check"], 2, "A folder in VOC's or COCO's layout"),
         (["check", "nowhere"], 1, "nowhere: no such folder"),
         (["check", "nowhere.yaml"], 2, "nowhere.yaml: No such file"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import yaml
 from PIL import Image
 
 from detector.cli import main
+from detector.commands import COMMANDS
 from detector.config import Config, check_config, config_from_dict, config_to_dict, config_to_yaml, load_config
 from detector.errors import UsageError
 from detector.evaluation.coco import STAT_NAMES
@@ -175,12 +178,73 @@ def test_an_error_in_a_loader_process_is_one_line(
     assert not multiprocessing.active_children()
 
 
-def test_module_runs_and_help_lists_the_sections() -> None:
-    for arguments, expected in (([], "assign-view"), (["train", "--help"], "--assign.threshold")):
-        done = subprocess.run(
-            [sys.executable, "-m", "detector", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
-        )
-        assert expected in done.stdout
+def test_module_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "detector"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "hidden"),
+    [
+        ("train", ("--resume", "--optim.lr", "--eval.limit", "--assign.threshold"), ()),
+        ("eval", ("--checkpoint", "--data.root", "--eval.limit", "--train.device"), ("--train.seed", "--optim.lr")),
+        ("export", ("--nms", "--postprocess.nms-threshold"), ("--optim.lr", "--train.device", "--assign.threshold")),
+        ("assign-view", ("--metrics", "--assign.threshold", "--data.root"), ("--model.backbone", "--eval.limit")),
+        ("data check", ("--no-decode", "--data.val.images"), ("--model.backbone", "--optim.lr")),
+    ],
+)
+def test_help_shows_what_a_command_reads(
+    name: str, shown: tuple[str, ...], hidden: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(capfd, *name.split(), "--help")
+    assert (status, err) == (0, "")
+    assert [option for option in shown if option not in out] == []
+    assert [option for option in hidden if option in out] == []
+    assert out.splitlines()[-1].startswith("--help-all lists") == bool(hidden)
+    status, out, err = run(capfd, *name.split(), "--help-all")
+    assert (status, err) == (0, "")
+    assert [option for option in (*shown, *hidden) if option not in out] == []
+
+
+def test_help_shows_the_values_of_the_configuration(config_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("train", "assign-view"):
+        _, out, _ = run(capfd, name, "--config", config_file, "--help")
+        assert re.search(r"scenes?\.\s+\(default:\s+16\)", out.replace("│", "")), name  # train_images
+
+
+def test_what_is_hidden_in_the_help_is_still_an_option(capfd: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capfd, "assign-view", "--optim.lr", "0.5", "--levels", "9")
+    assert (status, "--levels" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [(["--help"], ""), (["train", "--help"], ""), (["assign-view", "--levels", "3"], "1")],
+)
+def test_output_into_a_closed_pipe_ends_quietly(arguments: list[str], unbuffered: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "detector", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": str(REPOSITORY)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_that_is_not_the_output_is_no_quiet_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setitem(COMMANDS, "demo", dataclasses.replace(COMMANDS["demo"], run=broken))
+    with pytest.raises(BrokenPipeError):
+        main(["demo"])
 
 
 def test_train_eval_predict(config_file: Path, tmp_path: Path, runs: Path, capfd: pytest.CaptureFixture[str]) -> None:

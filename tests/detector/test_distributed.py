@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from detector import training
+from detector import runtime
 from detector.cli import main
 from detector.config import Config, config_to_yaml, load_config
 from detector.data import load_annotations
@@ -62,6 +62,7 @@ def torchrun(*arguments: str | Path) -> str:
     run = start(*arguments)
     text, _ = run.communicate(timeout=120)
     assert run.returncode == 0, text
+    assert "FutureWarning" not in text
     return text
 
 
@@ -148,10 +149,10 @@ def test_evaluation_in_two_processes_is_that_of_one(config_file: Path, tmp_path:
 
 
 def test_what_two_processes_can_not_share(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "world_size", lambda: 3)
+    monkeypatch.setattr(runtime, "world_size", lambda: 3)
     with pytest.raises(UsageError, match=r"train\.batch_size: expected a multiple of the 3 processes, got 4"):
-        training.training_images(config)
-    monkeypatch.setattr(training, "world_size", lambda: 17)
+        runtime.training_images(config)
+    monkeypatch.setattr(runtime, "world_size", lambda: 17)
     wide = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=17))
     with pytest.raises(UsageError, match=r"data\.train: expected an image for each of the 17 processes, got 16"):
-        training.training_images(wide)
+        runtime.training_images(wide)

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from detector.commands.train import TrainArguments, run
 from detector.config import Config, config_to_dict
 from detector.data import Annotations
 from detector.data.loader import Batch, training_loader
@@ -28,11 +29,10 @@ from detector.engine.checkpoint import (
 from detector.engine.log import LogWindow, MetricsFile, boxes_by_level, summary_writer
 from detector.engine.optim import build_average, build_optimizer, update_average
 from detector.engine.precision import deterministic_algorithms
-from detector.engine.progress import Progress
 from detector.engine.step import forward, train_step
 from detector.engine.train import build_model, build_network, new_state, total_steps, train
 from detector.errors import UsageError, UserError
-from detector.training import run_dry
+from detector.progress import Progress
 from pseudo_iou_ops import Assignment
 
 CPU = torch.device("cpu")
@@ -104,7 +104,8 @@ def test_training_lowers_the_loss_and_writes_its_files(
     longer = dataclasses.replace(
         config, train=dataclasses.replace(config.train, iterations=24, log_every=6, save_every=10)
     )
-    train(longer, annotations, tmp_path, CPU)
+    shown: list[Batch] = []
+    train(longer, annotations, tmp_path, CPU, show_batch=shown.append)
 
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [6, 10, 12, 18, 20, 24]
@@ -113,7 +114,7 @@ def test_training_lowers_the_loss_and_writes_its_files(
     assert 0 <= rows[0]["boxes_without_positive"] < 0.5
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == config_to_dict(longer)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 24
-    assert (tmp_path / "first_batch.png").stat().st_size > 0
+    assert [len(batch.images) for batch in shown] == [4]
 
     out, err = capfd.readouterr()
     assert "\r" not in out + err
@@ -319,7 +320,7 @@ def test_a_dry_run_tells_all_and_writes_nothing(
 ) -> None:
     optim = dataclasses.replace(config.optim, warmup_iterations=4, decay_at=(0.75,))
     config = dataclasses.replace(config, optim=optim)
-    run_dry(config, tmp_path / "run")
+    run(TrainArguments(out=tmp_path / "run", dry_run=True, settings=config))
     out, _ = capfd.readouterr()
     assert not (tmp_path / "run").exists()
     for pattern in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from math import inf
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from detector.cli import ExportArguments, main
+from detector.cli import main
+from detector.commands import export as command
 from detector.config import Config
 from detector.data import Annotations
 from detector.data.loader import Sample, collate
@@ -130,7 +132,9 @@ def test_the_command_writes_and_checks_a_file_for_images_of_any_size(
         images.append(str(tmp_path / f"{number}.png"))
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(images[-1])
     options = ["--data.eval-short-side", "131", "--data.max-side", "320", "--check", *images]
-    assert main(["export", "--checkpoint", str(tmp_path / "last.pt"), "--format", file_format, *options]) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert main(["export", "--checkpoint", str(tmp_path / "last.pt"), "--format", file_format, *options]) == 0
     out, _ = capfd.readouterr()
     assert f"on {len(images)} images boxes differ by up to" in out
     if file_format == "onnx":
@@ -150,16 +154,16 @@ def test_the_command_writes_and_checks_a_file_for_images_of_any_size(
 def test_a_file_that_differs_fails(
     model: Detector, annotations: Annotations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import detector.export as exporting
-
     optimizer = build_optimizer(model)
     save_checkpoint(tmp_path / "last.pt", **TrainingState(model, optimizer, step=1).content(annotations))
     Image.new("RGB", (200, 150)).save(tmp_path / "photo.png")
-    monkeypatch.setattr(exporting, "export", lambda model, file, *rest: file.touch())
-    monkeypatch.setattr(exporting, "largest_differences", lambda *arguments: (0.002, 0.0))
+    monkeypatch.setattr("detector.export.export", lambda model, file, *rest: file.touch())
+    monkeypatch.setattr("detector.export.largest_differences", lambda *arguments: (0.002, 0.0))
     with pytest.raises(UserError, match=r"expected differences of at most 0\.001 pixels and 0\.0001 of a score"):
-        exporting.run_export(
-            model.config, tmp_path / "last.pt", "onnx", tmp_path / "net.onnx", True, [tmp_path / "photo.png"]
+        command.run(
+            command.ExportArguments(
+                checkpoint=tmp_path / "last.pt", check=(tmp_path / "photo.png",), settings=model.config
+            )
         )
 
 
@@ -172,4 +176,4 @@ def test_a_missing_package_is_one_line(model: Detector, tmp_path: Path, monkeypa
 
 
 def test_help_says_that_the_assigner_is_not_exported() -> None:
-    assert "assigner is for training only" in " ".join((ExportArguments.__doc__ or "").split())
+    assert "assigner is for training only" in " ".join((command.ExportArguments.__doc__ or "").split())

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 
 from detector.cli import main
-from detector.compare import judge, most_different
 from detector.config import Config
 from detector.data import Annotations, load_annotations
+from detector.data.files import list_images
 from detector.engine.checkpoint import TrainingState, save_checkpoint
 from detector.engine.train import build_model
 from detector.errors import UserError
 from detector.model import Detections
-from detector.predict import list_images
 from detector.visualise.comparison import Judged
+from detector.visualise.mistakes import judge, most_different
 
 
 @pytest.fixture

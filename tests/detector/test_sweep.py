@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import detector.sweep.run as running
-from detector.cli import SweepArguments, main
+from detector.cli import main
+from detector.commands.sweep import SweepArguments
 from detector.config import Config, config_to_yaml
 from detector.data import Annotations
 from detector.data.annotations import AnnotationsBuilder

@@ -74,11 +74,11 @@ def test_every_block_is_found() -> None:
 
 @cache
 def help_of(module: str, command: tuple[str, ...]) -> str:
-    """What ``python -m MODULE COMMAND --help`` prints."""
+    """What ``python -m MODULE COMMAND --help`` prints, of the detector with every option of the configuration."""
     main = importlib.import_module(f"{module}.cli").main
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
-        assert main([*command, "--help"]) == 0
+        assert main([*command, "--help-all" if module == "detector" and command else "--help"]) == 0
     return text.getvalue().replace("_", "-")
 
 

@@ -4,42 +4,58 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
 import yaml
 
-from .config import Config, DataConfig, check_config, config_to_dict, load_config
-from .data.check import DataReport, by_kind, check_data
-from .data.layout import find_data
-from .errors import UserError
+from ..config import Config, DataConfig, config_to_dict, load_config
+from ..errors import UserError
+from .options import Settings
+
+if TYPE_CHECKING:
+    from ..data.check import DataReport
 
 
-def data_config_of(target: Path) -> Config:
-    """The configuration in a YAML file, or one for the data set in a folder; raises UserError."""
-    if target.suffix in (".yaml", ".yml"):
-        return load_config(target)
-    return Config(data=find_data(target))
+@dataclass(frozen=True)
+class DataCheckArguments:
+    """Find what would break or spoil a training in a data set, and say in which file."""
+
+    target: tyro.conf.Positional[Path] = tyro.MISSING
+    """A folder in VOC's or COCO's layout, or a configuration."""
+    decode: bool = True
+    """Decode every image; otherwise only their heads are read, which misses truncated ones."""
+    format: Literal["text", "json"] = "text"
+    limit: int = 10
+    """How many problems of a kind the text lists; json lists all."""
+    settings: Settings = field(default_factory=Config)
 
 
-def run_data_check(
-    config: Config, target: Path, decode: bool, output: Literal["text", "json"], limit: int
-) -> DataReport:
+def source(arguments: DataCheckArguments) -> Config:
+    """The configuration in a YAML file, or one for the data set in a folder."""
+    from ..data.layout import find_data
+
+    if arguments.target.suffix in (".yaml", ".yml"):
+        return load_config(arguments.target)
+    return Config(data=find_data(arguments.target))
+
+
+def run(arguments: DataCheckArguments) -> None:
     """Print what :func:`check_data` finds; raises UserError if there is an error among it."""
-    check_config(config)
-    report = check_data(config.data, decode)
-    print(_as_json(report) if output == "json" else _as_text(report, config.data, target, limit))
+    from ..data.check import check_data
+
+    report = check_data(arguments.settings.data, arguments.decode)
+    print(json.dumps(dataclasses.asdict(report), indent=1) if arguments.format == "json" else _text(report, arguments))
     errors = report.count("error")
     if errors:
-        raise UserError(f"{target}: errors in the data set: {errors}")
-    return report
+        raise UserError(f"{arguments.target}: errors in the data set: {errors}")
 
 
-def _as_json(report: DataReport) -> str:
-    return json.dumps(dataclasses.asdict(report), indent=1)
+def _text(report: DataReport, arguments: DataCheckArguments) -> str:
+    from ..data.check import by_kind
 
-
-def _as_text(report: DataReport, config: DataConfig, target: Path, limit: int) -> str:
     lines = []
     for split, counts in report.splits.items():
         lines.append(
@@ -49,12 +65,12 @@ def _as_text(report: DataReport, config: DataConfig, target: Path, limit: int) -
     lines += ["", *_class_table(report), ""]
     for (severity, kind), messages in by_kind(report.problems).items():
         lines.append(f"{severity}: {kind}: {len(messages)}")
-        lines += [f"  {message}" for message in messages[:limit]]
-        if len(messages) > limit:
-            lines.append(f"  and {len(messages) - limit} more; --limit shows them")
+        lines += [f"  {message}" for message in messages[: arguments.limit]]
+        if len(messages) > arguments.limit:
+            lines.append(f"  and {len(messages) - arguments.limit} more; --limit shows them")
     lines.append(f"errors: {report.count('error')}, warnings: {report.count('warning')}")
-    if target.is_dir():
-        lines += ["", "as a configuration:", _as_yaml(config)]
+    if arguments.target.is_dir():
+        lines += ["", "as a configuration:", _as_yaml(arguments.settings.data)]
     return "\n".join(lines)
 
 

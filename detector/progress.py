@@ -7,7 +7,7 @@ import time
 
 from tqdm import tqdm
 
-from ..distributed import is_main
+from .distributed import is_main
 
 
 class Progress:

@@ -1,0 +1,155 @@
+"""The command ``assign-view``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops.rule import Metric
+
+from ..config import Config
+from ..errors import UsageError, UserError
+from .options import DEMO, Settings
+
+if TYPE_CHECKING:
+    from ..visualise.assignment import Scene
+
+# The best of the paper's Tables 1a and 2, FCOS's radius, and no threshold.
+BEST_THRESHOLDS: dict[Metric, float] = {
+    "pseudo_iou": 0.4,
+    "centerness": 0.35,
+    "scaled_box": 0.6,
+    "center_radius": 1.5,
+    "none": 0.4,
+}
+DEFAULT_SCENE = 3
+SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS, SCENE_SEED = 384, 256, 6, 0
+
+
+@dataclass(frozen=True)
+class AssignViewArguments:
+    """Draw which points of each level learn which box, under several rules side by side."""
+
+    config: Path = DEMO
+    """The configuration: its data set, and its rule, whose other switches all columns share."""
+    scene: int | None = None
+    """Draw this scene, bigger than the data set's; the default, scene 3, unless an image is chosen."""
+    index: int | None = None
+    """Position of an image in the data set."""
+    split: Literal["train", "val"] = "train"
+    image: Path | None = None
+    """An image file, with --boxes."""
+    boxes: Path | None = None
+    """JSON file with a list of [x1, y1, x2, y2] in pixels of the image file."""
+    metrics: tuple[Metric, ...] = ("none", "pseudo_iou", "centerness")
+    """One column each."""
+    thresholds: tuple[float, ...] = ()
+    """One per metric; by default the configuration's for its own metric, the paper's best for the others."""
+    levels: tuple[int, ...] = (3, 4, 5)
+    """Rows: 3 is P3, up to 7."""
+    out: Path = Path("assignment.png")
+    settings: Settings = field(default_factory=Config)
+
+
+def run(arguments: AssignViewArguments) -> None:
+    """Draw the assignments, and print how many positive points there are."""
+    from ..model.backbone import STRIDES
+    from ..visualise.assignment import draw_assignment
+
+    rules = _rules(arguments.settings.assign.rule(), arguments.metrics, arguments.thresholds)
+    scene = _scene(arguments)
+    levels, out = arguments.levels, arguments.out
+    shown = [level - 3 for level in levels]
+    if not shown or not all(0 <= position < len(STRIDES) for position in shown):
+        raise UsageError(f"--levels: expected levels 3 to {len(STRIDES) + 2}, got {' '.join(map(str, levels))}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        assignments = draw_assignment(scene, rules, STRIDES, shown, out)
+    except ValueError as error:  # an ending that matplotlib does not write, or ranges that do not fit the levels
+        raise UsageError(f"--out {out}: {error}") from None
+    for rule, assignment in zip(rules, assignments, strict=True):
+        unmatched = int((assignment.pos_per_box == 0).sum())
+        name = rule.metric if rule.metric == "none" else f"{rule.metric} {rule.threshold:g}"
+        print(
+            f"{name}: {int(assignment.num_pos.sum())} positive points; "
+            f"{unmatched} of {len(scene.boxes)} boxes without one"
+        )
+    print(f"wrote {out}")
+
+
+def _rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]) -> list[AssignRule]:
+    """One rule per metric, the other switches taken from ``rule``."""
+    if not metrics or (thresholds and len(thresholds) != len(metrics)):
+        raise UsageError(f"--thresholds: expected one per metric, {len(metrics)}, or none, got {len(thresholds)}")
+    rules = []
+    for position, metric in enumerate(metrics):
+        own = metric == rule.metric
+        threshold = rule.threshold if own else BEST_THRESHOLDS[metric]
+        try:
+            rules.append(
+                dataclasses.replace(
+                    rule,
+                    metric=metric,
+                    threshold=thresholds[position] if thresholds else threshold,
+                    ignore_threshold=rule.ignore_threshold if own else None,
+                    resolve=rule.resolve if metric not in ("center_radius", "none") else "min_area",
+                )
+            )
+        except ValueError as error:
+            raise UsageError(f"--metrics {metric}: {error}") from None
+    return rules
+
+
+def _scene(arguments: AssignViewArguments) -> Scene:
+    """The drawn scene, the image of the data set, or the image file that the options choose."""
+    from ..data.loader import read_image
+    from ..data.synthetic import draw_scene
+    from ..visualise.assignment import Scene
+
+    scene, index, image, boxes = arguments.scene, arguments.index, arguments.image, arguments.boxes
+    if sum(chosen is not None for chosen in (scene, index, image)) > 1:
+        raise UsageError("--scene, --index, --image: expected one of them")
+    if (image is None) != (boxes is None):
+        raise UsageError("--image and --boxes: expected both or neither")
+    if image is not None and boxes is not None:
+        return Scene(read_image(str(image)), _read_boxes(boxes), torch.zeros(0, 4))
+    if index is not None:
+        return _dataset_scene(arguments, index)
+    drawn = draw_scene(SCENE_SEED, DEFAULT_SCENE if scene is None else scene, SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS)
+    pixels = torch.from_numpy(drawn.image).permute(2, 0, 1)
+    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4))
+
+
+def _dataset_scene(arguments: AssignViewArguments, index: int) -> Scene:
+    from ..data import load_annotations
+    from ..data.loader import DetectionDataset
+    from ..data.transforms import evaluation_transform
+    from ..visualise.assignment import Scene
+
+    data = arguments.settings.data
+    annotations = load_annotations(data, arguments.split)
+    if not 0 <= index < len(annotations):
+        raise UsageError(f"--index: expected 0 to {len(annotations) - 1}, got {index}")
+    sample = DetectionDataset(annotations, evaluation_transform(data))[(0, index)]
+    ignore = sample.ignore if data.ignore_regions else torch.zeros_like(sample.ignore)
+    return Scene(sample.image, sample.boxes[~sample.ignore], sample.boxes[ignore])
+
+
+def _read_boxes(file: Path) -> Tensor:
+    try:
+        boxes = torch.tensor(json.loads(file.read_text(encoding="utf-8")), dtype=torch.float32)
+        if boxes.numel() and boxes.ndim == 2 and boxes.shape[1] == 4:
+            return boxes
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from None
+    except (ValueError, TypeError, UnicodeDecodeError):
+        pass
+    raise UserError(f"{file}: expected a JSON list of boxes [x1, y1, x2, y2]")

@@ -1,0 +1,45 @@
+"""Image files without annotations, as a data set."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from .annotations import IMAGE_ENDINGS, Annotations, AnnotationsBuilder
+from .loader import read_image_size
+
+
+def list_images(paths: Sequence[Path], class_names: tuple[str, ...], category_ids: Sequence[int]) -> Annotations:
+    """Image files without annotations; their ids count from 1.
+
+    Args:
+        paths: files, folders, whose images are taken by name, and patterns such as ``photos/**/*.jpg``.
+        class_names: what the labels of the detections stand for.
+        category_ids: COCO's ids of the classes.
+
+    Raises:
+        UserError: a file is missing or no image, or there is none.
+    """
+    builder = AnnotationsBuilder(class_names, category_ids)
+    for number, file in enumerate((file for path in paths for file in _files_of(path)), start=1):
+        height, width = read_image_size(str(file))
+        builder.add_image(file, number, height, width)
+    return builder.build()
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if _is_image(file))
+    elif not path.exists() and glob.has_magic(str(path)):
+        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if _is_image(Path(name))]
+    else:
+        return [path]
+    if not files:
+        raise UserError(f"--images: no image ({', '.join(IMAGE_ENDINGS)}) in {path}")
+    return files
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_ENDINGS and file.is_file()
