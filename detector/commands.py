@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pseudo_iou_ops import AssignRule
-from pseudo_iou_ops.rule import Metric
+from pseudo_iou_ops.rule import METRIC_TRAITS, Metric
 
 from .config import Config, check_config
 from .data import Annotations, Split, load_annotations
@@ -30,14 +30,6 @@ from .model.backbone import STRIDES
 from .visualise.assignment import Scene, draw_assignment
 from .visualise.curves import draw_curves
 
-# The best of the paper's Tables 1a and 2, FCOS's radius, and no threshold.
-BEST_THRESHOLDS: dict[Metric, float] = {
-    "pseudo_iou": 0.4,
-    "centerness": 0.35,
-    "scaled_box": 0.6,
-    "center_radius": 1.5,
-    "none": 0.4,
-}
 DEFAULT_SCENE = 3
 SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS, SCENE_SEED = 384, 256, 6, 0
 
@@ -108,8 +100,8 @@ def choose_rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequen
         raise UsageError(f"--thresholds: expected one per metric, {len(metrics)}, or none, got {len(thresholds)}")
     rules = []
     for position, metric in enumerate(metrics):
-        own = metric == rule.metric
-        threshold = rule.threshold if own else BEST_THRESHOLDS[metric]
+        own, traits = metric == rule.metric, METRIC_TRAITS[metric]
+        threshold = rule.threshold if own else traits.best_threshold
         try:
             rules.append(
                 dataclasses.replace(
@@ -117,7 +109,7 @@ def choose_rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequen
                     metric=metric,
                     threshold=thresholds[position] if thresholds else threshold,
                     ignore_threshold=rule.ignore_threshold if own else None,
-                    resolve=rule.resolve if metric not in ("center_radius", "none") else "min_area",
+                    resolve=rule.resolve if traits.value is not None else "min_area",
                 )
             )
         except ValueError as error:
