@@ -1,6 +1,8 @@
 // The table of contents: every op of the library, and what its arguments mean.
 #include <Python.h>
 
+#include <string>
+
 #include "ops/stable.h"
 
 namespace {
@@ -10,27 +12,26 @@ int64_t torch_target_version() { return static_cast<int64_t>(TORCH_TARGET_VERSIO
 }  // namespace
 
 STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
-  // Assigns the ground truths of a batch to the points of its feature pyramid; see
-  // pseudo_iou_ops.assign.
+  // Assigns the ground truths of a batch to the points of its feature pyramid; see pseudo_iou_ops.assign.
   //   boxes (M, 4) float32, labels (M,), offsets (B+1,) on the boxes' device or the CPU
   //   level_shapes: H0, W0, H1, W1, ...; strides: one a level; regress_ranges: low0, high0, ... or empty
   //   metric, order, resolve: positions in the lists of pseudo_iou_ops/rule.py
   //   counts (B + M,): num_pos, then pos_per_box
-  m.def(
-      "assign(Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, "
-      "float offset, int metric, float threshold, float? ignore_threshold, bool inclusive, int order, "
-      "int resolve, float[] regress_ranges, bool open_ranges, bool normalize_by_stride, "
-      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes) -> "
-      "(Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor pseudo_iou, Tensor centerness, "
-      "Tensor counts)");
+  const std::string assign_inputs =
+      "Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, float offset, "
+      "int metric, float threshold, float? ignore_threshold, bool inclusive, int order, int resolve, "
+      "float[] regress_ranges, bool open_ranges, bool normalize_by_stride, "
+      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes";
+  const std::string assign_schema = "assign(" + assign_inputs +
+                                    ") -> (Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor "
+                                    "pseudo_iou, Tensor centerness, Tensor counts)";
+  m.def(assign_schema.c_str());
   // The same, written into the tensors of an earlier result.
-  m.def(
-      "assign.out(Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, "
-      "float offset, int metric, float threshold, float? ignore_threshold, bool inclusive, int order, "
-      "int resolve, float[] regress_ranges, bool open_ranges, bool normalize_by_stride, "
-      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, "
-      "Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, Tensor(d!) pseudo_iou, "
-      "Tensor(e!) centerness, Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()");
+  const std::string assign_out_schema = "assign.out(" + assign_inputs +
+                                        ", Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, "
+                                        "Tensor(d!) pseudo_iou, Tensor(e!) centerness, "
+                                        "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
+  m.def(assign_out_schema.c_str());
 
   // The classification losses of a batch; see pseudo_iou_ops.sigmoid_focal_loss, quality_focal_loss and
   // centerness_loss. A logit's loss is weight * |target - sigmoid|^exponent * binary cross entropy.
@@ -58,7 +59,7 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
   // Dense tensors times one number on their device, in place.
   m.def("scale_(Tensor(a!)[] tensors, Tensor factor) -> ()");
 
-  // Of the build, for pseudo_iou_ops.env. The last two are answered by _C_cuda.
+  // What pseudo_iou_ops.env tells of the build. _C_cuda answers the last two.
   m.def("torch_target_version() -> int");
   m.def("cuda_version() -> int");
   m.def("cuda_architectures() -> str");

@@ -18,7 +18,7 @@ _NUMBERS = (float, int)
 SMALLEST_FLOAT32 = torch.finfo(torch.float32).tiny
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
-MAX_LEVELS = 16  # kMaxLevels of csrc/core: the level table travels with the launch by value
+MAX_LEVELS = 16  # of csrc/core/level.h: the level table travels with the launch by value
 
 
 def check_tensor(name: str, value: object) -> None:

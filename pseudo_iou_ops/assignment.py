@@ -17,7 +17,7 @@ _DEFAULT_RULE = AssignRule()
 _op = torch.ops.pseudo_iou_ops.assign.default
 _op_out = torch.ops.pseudo_iou_ops.assign.out
 
-# More offsets than this do not fit a launch's parameters: kMaxImagesByValue of csrc/core.
+# More offsets than this do not fit a launch's parameters: kMaxImagesByValue of csrc/core/assign_params.h.
 _MAX_IMAGES_BY_VALUE = 1000
 
 BACKGROUND = -1

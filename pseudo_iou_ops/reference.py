@@ -10,16 +10,14 @@ from torch import Tensor
 
 from ._checks import check_call, check_values
 from .assignment import BACKGROUND, IGNORED, Assignment, check_out
-from .metrics import centerness_of, is_inside, is_valid_box, pseudo_iou_of, scaled_box_of, side_distances
+from .metrics import centerness_of, is_inside, is_valid_box, pseudo_iou_of, side_distances
 from .points import level_points
-from .rule import AssignRule
+from .rule import METRIC_TRAITS, AssignRule
 
 _DEFAULT_RULE = AssignRule()
 
 # Points are taken in slices, so that a slice times the boxes of an image stays this small.
 _PAIRS_AT_ONCE = 1 << 21
-
-_METRIC_VALUES = {"pseudo_iou": pseudo_iou_of, "centerness": centerness_of, "scaled_box": scaled_box_of}
 
 
 def assign(
@@ -177,14 +175,20 @@ def _passes(
         x1, y1, x2, y2 = boxes.unbind(-1)
         near_x = below((x - (x1 + x2) / 2).abs(), limit * step)
         return near_x & below((y - (y1 + y2) / 2).abs(), limit * step)
-    return below(limit, _METRIC_VALUES[rule.metric](l, t, r, b))
+    return below(limit, _values(distances, rule))
+
+
+def _values(distances: Sequence[Tensor], rule: AssignRule) -> Tensor:
+    value = METRIC_TRAITS[rule.metric].value
+    assert value is not None, "a rule that compares values has a metric with one"
+    return value(*distances)
 
 
 def _choose(offered: Tensor, boxes: Tensor, distances: Sequence[Tensor], rule: AssignRule) -> Tensor:
     """(P,) the box of each point: by metric if asked, then the smallest area, then the lowest row."""
     infinity = torch.tensor(torch.inf, device=boxes.device)
     if rule.resolve == "max_metric":
-        value = torch.where(offered, _METRIC_VALUES[rule.metric](*distances), -infinity)
+        value = torch.where(offered, _values(distances, rule), -infinity)
         offered = offered & (value == value.amax(dim=1, keepdim=True))
     x1, y1, x2, y2 = boxes.unbind(-1)
     area = torch.where(offered, (x2 - x1) * (y2 - y1), infinity)

@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from types import MappingProxyType
 from typing import Literal
+
+from torch import Tensor
+
+from .metrics import centerness_of, pseudo_iou_of, scaled_box_of
 
 Metric = Literal["pseudo_iou", "centerness", "scaled_box", "center_radius", "none"]
 Order = Literal["choose_then_filter", "filter_then_choose"]
 Resolve = Literal["min_area", "max_metric"]
 RangeBounds = Literal["closed", "open"]
 
+
+@dataclass(frozen=True)
+class MetricTraits:
+    """What sets a metric apart, for all that is not its formula.
+
+    Attributes:
+        accepts: whether a threshold lies in the metric's domain; None: the metric reads no threshold.
+        domain: the domain in words, with {} in place of the argument's name.
+        larger_is_stricter: whether fewer points pass a larger threshold.
+        value: of l, t, r, b in pixels, what two boxes are compared by; None: the metric has no value.
+        best_threshold: the best of the paper's Tables 1a and 2, or FCOS's radius in strides.
+    """
+
+    accepts: Callable[[float], bool] | None
+    domain: str
+    larger_is_stricter: bool
+    value: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None
+    best_threshold: float
+
+
+def _is_fraction(threshold: float) -> bool:
+    return 0 <= threshold < 1
+
+
+def _is_scale(threshold: float) -> bool:
+    return 0 < threshold <= 1
+
+
+def _is_radius(threshold: float) -> bool:
+    return threshold > 0
+
+
+# The position of a name is the code the kernels know it by (csrc/core/metrics.h).
+METRIC_TRAITS: Mapping[Metric, MetricTraits] = MappingProxyType(
+    {
+        "pseudo_iou": MetricTraits(_is_fraction, "0 <= {} < 1", True, pseudo_iou_of, 0.4),
+        "centerness": MetricTraits(_is_fraction, "0 <= {} < 1", True, centerness_of, 0.35),
+        "scaled_box": MetricTraits(_is_scale, "0 < {} <= 1", False, scaled_box_of, 0.6),
+        "center_radius": MetricTraits(_is_radius, "a radius above 0", False, None, 1.5),
+        "none": MetricTraits(None, "", False, None, 0.4),
+    }
+)
+METRICS: tuple[Metric, ...] = tuple(METRIC_TRAITS)
+
 # The position of a name is the code the kernels know it by (csrc/core/rule.h).
-METRICS: tuple[Metric, ...] = ("pseudo_iou", "centerness", "scaled_box", "center_radius", "none")
 ORDERS: tuple[Order, ...] = ("choose_then_filter", "filter_then_choose")
 RESOLVES: tuple[Resolve, ...] = ("min_area", "max_metric")
 RANGE_BOUNDS: tuple[RangeBounds, ...] = ("closed", "open")
-
-# A larger threshold is stricter for a quality, and looser for a size.
-_QUALITY_METRICS = ("pseudo_iou", "centerness")
-_METRICS_WITH_VALUE = ("pseudo_iou", "centerness", "scaled_box")
 
 _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
@@ -83,7 +127,7 @@ class AssignRule:
         if self.ignore_threshold is not None:
             _set(self, "ignore_threshold", _finite("ignore_threshold", self.ignore_threshold))
             _check_ignore_threshold(self.ignore_threshold, self.threshold, self.metric)
-        if self.resolve == "max_metric" and self.metric not in _METRICS_WITH_VALUE:
+        if self.resolve == "max_metric" and METRIC_TRAITS[self.metric].value is None:
             raise ValueError(
                 f"resolve: expected 'min_area' with metric {self.metric!r}, which has no value to compare, "
                 f"got 'max_metric'"
@@ -132,23 +176,21 @@ def _finite(name: str, value: object) -> float:
 
 
 def _check_threshold(name: str, value: float, metric: Metric) -> None:
-    if metric in _QUALITY_METRICS and not 0 <= value < 1:
-        raise ValueError(f"{name}: expected 0 <= {name} < 1 with metric {metric!r}, got {value}")
-    if metric == "scaled_box" and not 0 < value <= 1:
-        raise ValueError(f"{name}: expected 0 < {name} <= 1 with metric 'scaled_box', got {value}")
-    if metric == "center_radius" and not value > 0:
-        raise ValueError(f"{name}: expected a radius above 0 with metric 'center_radius', got {value}")
+    traits = METRIC_TRAITS[metric]
+    if traits.accepts is not None and not traits.accepts(value):
+        raise ValueError(f"{name}: expected {traits.domain.format(name)} with metric {metric!r}, got {value}")
 
 
 def _check_ignore_threshold(value: float, threshold: float, metric: Metric) -> None:
-    if metric == "none":
+    traits = METRIC_TRAITS[metric]
+    if traits.accepts is None:
         raise ValueError(
-            f"ignore_threshold: expected None with metric 'none', which no inside point fails, got {value}"
+            f"ignore_threshold: expected None with metric {metric!r}, which no inside point fails, got {value}"
         )
     _check_threshold("ignore_threshold", value, metric)
-    is_looser = value < threshold if metric in _QUALITY_METRICS else value > threshold
+    is_looser = value < threshold if traits.larger_is_stricter else value > threshold
     if not is_looser:
-        side = "below" if metric in _QUALITY_METRICS else "above"
+        side = "below" if traits.larger_is_stricter else "above"
         raise ValueError(
             f"ignore_threshold: expected a looser value than threshold ({side} {threshold} with metric "
             f"{metric!r}), got {value}"

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops.rule import METRIC_TRAITS, METRICS
 
 LevelShapes = tuple[tuple[int, int], ...]
 
@@ -129,28 +130,19 @@ def training_batch(
 
 def every_rule(num_levels: int = 5) -> Iterator[AssignRule]:
     """Every valid combination of the switches (thresholds at typical values)."""
-    # metric: threshold, looser threshold
-    thresholds = {
-        "pseudo_iou": (0.4, 0.25),
-        "centerness": (0.35, 0.2),
-        "scaled_box": (0.5, 0.75),
-        "center_radius": (1.5, 2.5),
-        "none": (0.4, None),
-    }
-    for metric, (threshold, looser) in thresholds.items():
+    for metric, traits in METRIC_TRAITS.items():
+        looser = traits.best_threshold * (0.6 if traits.larger_is_stricter else 1.5)
         for ignore_threshold, inclusive, order, resolve, ranges, normalize in itertools.product(
-            (None,) if looser is None else (None, looser),
+            (None,) if traits.accepts is None else (None, looser),
             (False, True),
             ("choose_then_filter", "filter_then_choose"),
-            ("min_area", "max_metric"),
+            ("min_area",) if traits.value is None else ("min_area", "max_metric"),
             ((None, "closed"), (FCOS_RANGES[:num_levels], "closed"), (OPEN_RANGES[:num_levels], "open")),
             (False, True),
         ):
-            if resolve == "max_metric" and metric in ("center_radius", "none"):
-                continue
             yield AssignRule(
                 metric=metric,
-                threshold=threshold,
+                threshold=traits.best_threshold,
                 ignore_threshold=ignore_threshold,
                 inclusive=inclusive,
                 order=order,
@@ -553,26 +545,22 @@ def assign_calls() -> Any:
 
     @st.composite
     def rules(draw: Any, num_levels: int, stride: float) -> AssignRule:
-        metric = draw(st.sampled_from(("pseudo_iou", "centerness", "scaled_box", "center_radius", "none")))
-        if metric == "center_radius":
-            thresholds = sorted(draw(st.sampled_from((0.25, 0.5, 1.0, 1.5, 2.0, 3.0))) for _ in range(2))
-        elif metric == "scaled_box":
-            thresholds = sorted(draw(st.sampled_from((0.2, 0.25, 1 / 3, 0.5, 0.6, 0.75, 1.0))) for _ in range(2))
-        else:
-            # Values that a metric takes exactly on half-stride grids, and some that none does.
-            exact = (0.0, 1 / 7, 0.2, 1 / 3, 0.4, 0.5, 0.6, 9 / 23, 0.75, 0.9)
-            thresholds = sorted((draw(st.sampled_from(exact)) for _ in range(2)), reverse=True)
-        has_band = metric != "none" and thresholds[0] != thresholds[1] and draw(st.booleans())
+        metric = draw(st.sampled_from(METRICS))
+        traits = METRIC_TRAITS[metric]
+        # Values that a metric takes exactly on half-stride grids, and some that none does.
+        exact = (0.0, 0.1, 1 / 7, 0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 9 / 23, 0.75, 0.9, 1.0, 1.5, 2.0, 3.0)
+        valid = [value for value in exact if traits.accepts is None or traits.accepts(value)]
+        thresholds = sorted((draw(st.sampled_from(valid)) for _ in range(2)), reverse=traits.larger_is_stricter)
+        has_band = traits.accepts is not None and thresholds[0] != thresholds[1] and draw(st.booleans())
         bounds = [0.0, *(stride * k for k in (1, 1.5, 2, 3)), math.inf]
         ranges = tuple(tuple(sorted(draw(st.sampled_from(bounds)) for _ in range(2))) for _ in range(num_levels))
-        has_value = metric in ("pseudo_iou", "centerness", "scaled_box")
         return AssignRule(
             metric=metric,
             threshold=thresholds[0],
             ignore_threshold=thresholds[1] if has_band else None,
             inclusive=draw(st.booleans()),
             order=draw(st.sampled_from(("choose_then_filter", "filter_then_choose"))),
-            resolve=draw(st.sampled_from(("min_area", "max_metric"))) if has_value else "min_area",
+            resolve=draw(st.sampled_from(("min_area", "max_metric"))) if traits.value is not None else "min_area",
             regress_ranges=ranges if draw(st.integers(0, 2)) == 0 else None,
             range_bounds=draw(st.sampled_from(("closed", "open"))),
             normalize_by_stride=draw(st.booleans()),

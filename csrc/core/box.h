@@ -26,7 +26,7 @@ PIOU_HOST_DEVICE Box load_box(const float* boxes, long long row) {
 PIOU_HOST_DEVICE float width(const Box& box) { return box.x2 - box.x1; }
 PIOU_HOST_DEVICE float height(const Box& box) { return box.y2 - box.y1; }
 
-// Of the box alone, so that it is the same at every point.
+// The area depends on the box alone, so that it is the same at every point.
 PIOU_HOST_DEVICE float area(const Box& box) { return width(box) * height(box); }
 
 // False for zero-area, inverted, NaN and infinite boxes. The bounds are far from any real box; within

@@ -1,9 +1,7 @@
 // How a point chooses among the boxes that hold it, and what the choice makes of it.
 #pragma once
 
-#include "box.h"
-#include "metrics.h"
-#include "params.h"
+#include "assign_params.h"
 
 namespace pseudo_iou_ops {
 
@@ -27,39 +25,36 @@ struct Choice {
   bool in_ignore_band = false;
 };
 
-// Offers a box that holds the point (x, y) in range.
-PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, float stride, const Box& box, int row, float x,
-                            float y, const Distances& d) {
-  const float q = quality(rule.metric, d);
-  if (rule.order == Order::kFilterThenChoose && !passes(rule, rule.threshold, stride, box, x, y, d, q)) {
+// Offers the box of a point in range.
+PIOU_HOST_DEVICE void offer(Choice& choice, const Rule& rule, const PointInBox& point, int row) {
+  const float q = quality(rule.metric, point.d);
+  if (rule.order == Order::kFilterThenChoose &&
+      !passes(rule.metric, rule.threshold, rule.inclusive, point, q)) {
     if (rule.has_ignore_band && !choice.in_ignore_band) {
-      choice.in_ignore_band = passes(rule, rule.ignore_threshold, stride, box, x, y, d, q);
+      choice.in_ignore_band = passes(rule.metric, rule.ignore_threshold, rule.inclusive, point, q);
     }
     return;
   }
-  float value = 0.0f;
-  if (rule.resolve == Resolve::kMaxMetric) value = rule.metric == Metric::kScaledBox ? scaled_box(d) : q;
-  const float box_area = area(box);
+  const float box_value = rule.resolve == Resolve::kMaxMetric ? value(rule.metric, point.d, q) : 0.0f;
+  const float box_area = area(point.box);
   const bool is_better =
-      choice.row < 0 || value > choice.value || (value == choice.value && box_area < choice.area);
+      choice.row < 0 || box_value > choice.value || (box_value == choice.value && box_area < choice.area);
   if (is_better) {
     choice.row = row;
     choice.area = box_area;
-    choice.value = value;
+    choice.value = box_value;
   }
 }
 
-// Whether the chosen box makes its point positive.
-PIOU_HOST_DEVICE bool is_positive(const Rule& rule, float stride, const Box& box, float x, float y,
-                                  const Distances& d, float quality) {
+// Whether the chosen box makes its point positive: with filter_then_choose it has passed when it was offered.
+PIOU_HOST_DEVICE bool is_positive(const Rule& rule, const PointInBox& point, float quality) {
   return rule.order == Order::kFilterThenChoose ||
-         passes(rule, rule.threshold, stride, box, x, y, d, quality);
+         passes(rule.metric, rule.threshold, rule.inclusive, point, quality);
 }
 
-// Whether a chosen box that does not leaves it in the ignore band.
-PIOU_HOST_DEVICE bool is_in_ignore_band(const Rule& rule, float stride, const Box& box, float x, float y,
-                                        const Distances& d, float quality) {
-  return rule.has_ignore_band && passes(rule, rule.ignore_threshold, stride, box, x, y, d, quality);
+// Whether a chosen box that does not leaves its point in the ignore band.
+PIOU_HOST_DEVICE bool is_in_ignore_band(const Rule& rule, const PointInBox& point, float quality) {
+  return rule.has_ignore_band && passes(rule.metric, rule.ignore_threshold, rule.inclusive, point, quality);
 }
 
 PIOU_HOST_DEVICE bool is_padding(const float* valid_sizes, int64_t image, float x, float y) {

@@ -13,7 +13,7 @@ struct LossTerm {
   Real loss, gradient;
 };
 
-// Of a logit whose target is 0, which is nearly every one; free of branches. kIsSquare: the exponent is 2.
+// Handles a logit whose target is 0, as nearly every one, without branches. kIsSquare: the exponent is 2.
 template <bool kIsSquare, class Real>
 PIOU_HOST_DEVICE LossTerm<Real> negative_term(Real x, Real exponent) {
   const Sigmoid<Real> p = sigmoid(x);
@@ -23,7 +23,7 @@ PIOU_HOST_DEVICE LossTerm<Real> negative_term(Real x, Real exponent) {
   return {power * softplus, power * (exponent * p.complement * softplus + p.value)};
 }
 
-// Of a logit with any target in [0, 1].
+// Handles a logit with any target in [0, 1].
 template <class Real>
 PIOU_HOST_DEVICE LossTerm<Real> matched_term(Real x, Real target, Real exponent) {
   const Sigmoid<Real> p = sigmoid(x);

@@ -1,7 +1,7 @@
 // The predictions of a detector's head, level by level, as they lie in memory.
 #pragma once
 
-#include "params.h"
+#include "level.h"
 
 namespace pseudo_iou_ops {
 

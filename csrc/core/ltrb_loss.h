@@ -22,7 +22,7 @@ struct BoxTerm {
   Sides<Real> gradient;  // in the predicted distances
 };
 
-// Of min(a, b): how much of a change in a it follows. Half where they are equal, as in torch.
+// How much of a change in a min(a, b) follows: half of it where they are equal, as in torch.
 template <class Real>
 PIOU_HOST_DEVICE Real minimum_share(Real a, Real b) {
   return a < b ? Real(1) : (a == b ? Real(0.5) : Real(0));

@@ -8,8 +8,4 @@
 #endif
 
 // The named array is not reached through another pointer in the same scope.
-#ifdef _MSC_VER
 #define PIOU_RESTRICT __restrict
-#else
-#define PIOU_RESTRICT __restrict__
-#endif

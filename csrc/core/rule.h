@@ -2,9 +2,10 @@
 // pseudo_iou_ops/rule.py.
 #pragma once
 
+#include "metrics.h"
+
 namespace pseudo_iou_ops {
 
-enum class Metric : int { kPseudoIou, kCenterness, kScaledBox, kCenterRadius, kNone };
 enum class Order : int { kChooseThenFilter, kFilterThenChoose };
 enum class Resolve : int { kMinArea, kMaxMetric };
 

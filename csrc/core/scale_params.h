@@ -1,7 +1,7 @@
 // The gradients a backward pass multiplies in place by a number that only the device knows.
 #pragma once
 
-#include "params.h"
+#include "level.h"
 
 namespace pseudo_iou_ops {
 

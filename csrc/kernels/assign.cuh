@@ -3,6 +3,8 @@
 // in the order of their rows; then each thread walks the short list for its own points, one above the other.
 #pragma once
 
+#include <algorithm>
+
 #include "../core/candidates.h"
 #include "cuda.h"
 
@@ -12,8 +14,11 @@ constexpr int kTileWidth = 32;
 constexpr int kThreadRows = 8;
 constexpr int kThreads = kTileWidth * kThreadRows;
 constexpr int kWarps = kThreads / 32;
-constexpr int kBlocksPerProcessor = 5;  // at least: 48 registers a thread
+constexpr int kBlocksPerProcessor = 5;  // Or more; a thread then has at most 48 registers.
 constexpr unsigned kFullWarp = 0xffffffffu;
+
+// A launch costs by the size of its parameters, so the common batch has a small table of offsets.
+constexpr int kSmallBatch = 64;
 
 // One point a thread keeps more blocks in flight. Where boxes are many, sifting them costs more than the
 // points: taller tiles sift a quarter as often. The counts are known to the host without asking the device.
@@ -37,20 +42,16 @@ struct OffsetTable<0> {};
 
 template <int kCapacity>
 PIOU_DEVICE const int64_t* offsets_of(const AssignParams& params, const OffsetTable<kCapacity>& table) {
-  return params.offsets != nullptr ? params.offsets : table.offsets;
+  if constexpr (kCapacity > 0) return params.offsets != nullptr ? params.offsets : table.offsets;
+  return params.offsets;
 }
 
 template <int kCapacity>
 PIOU_DEVICE const int64_t* ignore_offsets_of(const AssignParams& params,
                                              const OffsetTable<kCapacity>& table) {
-  return params.ignore_offsets != nullptr ? params.ignore_offsets : table.ignore_offsets;
-}
-
-PIOU_DEVICE const int64_t* offsets_of(const AssignParams& params, const OffsetTable<0>&) {
-  return params.offsets;
-}
-
-PIOU_DEVICE const int64_t* ignore_offsets_of(const AssignParams& params, const OffsetTable<0>&) {
+  if constexpr (kCapacity > 0) {
+    return params.ignore_offsets != nullptr ? params.ignore_offsets : table.ignore_offsets;
+  }
   return params.ignore_offsets;
 }
 
@@ -179,7 +180,7 @@ PIOU_DEVICE void walk_boxes(const AssignParams& params, const Level& level, cons
       Choice& choice = points.choices[p];
       if (!is_inside(d) || !in_range(level, longest(d))) continue;
       if (kJudgesEveryCandidate) {
-        offer(choice, params.rule, level.stride, box, row, points.x, points.y[p], d);
+        offer(choice, params.rule, {level.stride, box, points.x, points.y[p], d}, row);
       } else if (choice.row < 0 || area(box) < choice.area) {
         choice.row = row;
         choice.area = area(box);
@@ -222,9 +223,10 @@ PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, 
     const int64_t row = rows.begin + choice.row;
     const Box box = load_box(params.boxes, row);
     const Distances d = distances(box, x, y);
+    const PointInBox point{level.stride, box, x, y, d};
     const float point_iou = pseudo_iou(d), point_centerness = centerness(d);
-    const float quality = params.rule.metric == Metric::kPseudoIou ? point_iou : point_centerness;
-    if (is_positive(params.rule, level.stride, box, x, y, d, quality)) {
+    const float quality = written_quality(params.rule.metric, point_iou, point_centerness);
+    if (is_positive(params.rule, point, quality)) {
       outputs.matched = row;
       outputs.label = params.labels[row];
       outputs.ltrb = d;
@@ -236,7 +238,7 @@ PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, 
       outputs.centerness = point_centerness;
       return outputs;
     }
-    if (is_in_ignore_band(params.rule, level.stride, box, x, y, d, quality)) verdict = kIgnored;
+    if (is_in_ignore_band(params.rule, point, quality)) verdict = kIgnored;
   }
   outputs.matched = verdict;
   outputs.label = verdict;
@@ -308,6 +310,41 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads, kBlocksPerProcessor)
     ++positives;
   }
   count_positives<kPoints>(params, image, positives);
+}
+
+// Returns launch(kernel, table, tiles) for the kernel that suits the rule and so many points a thread.
+template <int kCapacity, class Launch>
+auto launch_with_table(const AssignParams& params, const OffsetTable<kCapacity>& table, int points,
+                       const Launch& launch) {
+  if (params.rule.judges_every_candidate()) {
+    return launch(assign_kernel<true, 1, kCapacity>, table, count_tiles(params, 1));
+  }
+  const auto kernel =
+      points == 1 ? assign_kernel<false, 1, kCapacity> : assign_kernel<false, kPointsWhereDense, kCapacity>;
+  return launch(kernel, table, count_tiles(params, points));
+}
+
+template <int kCapacity, class Launch>
+auto launch_with_offsets(const AssignParams& params, const int64_t* host_offsets,
+                         const int64_t* host_ignore_offsets, int points, const Launch& launch) {
+  OffsetTable<kCapacity> table;
+  const int64_t entries = params.num_images + 1;
+  if (host_offsets != nullptr) std::copy_n(host_offsets, entries, table.offsets);
+  if (host_ignore_offsets != nullptr) std::copy_n(host_ignore_offsets, entries, table.ignore_offsets);
+  return launch_with_table(params, table, points, launch);
+}
+
+// The same, with a table of the offsets that are on the host: those that are not null.
+template <class Launch>
+auto launch_chosen_kernel(const AssignParams& params, const int64_t* host_offsets,
+                          const int64_t* host_ignore_offsets, int points, const Launch& launch) {
+  if (host_offsets == nullptr && host_ignore_offsets == nullptr) {
+    return launch_with_table(params, OffsetTable<0>{}, points, launch);
+  }
+  if (params.num_images <= kSmallBatch) {
+    return launch_with_offsets<kSmallBatch>(params, host_offsets, host_ignore_offsets, points, launch);
+  }
+  return launch_with_offsets<kMaxImagesByValue>(params, host_offsets, host_ignore_offsets, points, launch);
 }
 
 }  // namespace pseudo_iou_ops

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
-#include "../core/candidates.h"
+#include "assign_boards.h"
 
 namespace pseudo_iou_ops {
 
-// Fewer rows rescan the boxes more often; more leave threads without work.
+// Smaller tasks scan the boxes more often; larger ones leave threads without work.
 constexpr int kPointsPerTask = 16384;
 
 struct AssignTask {
@@ -22,197 +20,21 @@ struct AssignTask {
   int first_row, last_row;
 };
 
-inline int rows_per_task(const Level& level) {
-  return std::max(1, kPointsPerTask / std::max(1, level.width));
-}
-
-inline int64_t tasks_of(const Level& level) {
-  if (level.width == 0) return 0;
-  const int rows = rows_per_task(level);
-  return (static_cast<int64_t>(level.height) + rows - 1) / rows;
-}
-
-inline int64_t num_tasks(const AssignParams& params) {
-  int64_t per_image = 0;
-  for (int level = 0; level < params.num_levels; ++level) per_image += tasks_of(params.levels[level]);
-  return per_image * params.num_images;
-}
-
-inline AssignTask task_at(const AssignParams& params, int64_t index) {
-  const int64_t per_image = num_tasks(params) / params.num_images;
-  int64_t rest = index % per_image;
-  int level = 0;
-  for (; rest >= tasks_of(params.levels[level]); ++level) rest -= tasks_of(params.levels[level]);
-  const int rows = rows_per_task(params.levels[level]);
-  const int first_row = static_cast<int>(rest * rows);
-  return {index / per_image, level, first_row, std::min(first_row + rows, params.levels[level].height)};
-}
-
-// Half-open.
-struct Cells {
-  int begin, end;
-};
-
-// The points of a level along one axis. Their coordinates never fall, so every comparison with a coordinate
-// splits the cells in two; the division only guesses where, and the coordinates themselves decide.
-class Axis {
- public:
-  Axis() = default;
-  Axis(int count, float offset, float stride)
-      : count_(count), offset_(offset), stride_(stride), cells_per_pixel_(1.0 / stride) {}
-
-  float coordinate(int cell) const { return point_coordinate(cell, offset_, stride_); }
-
-  // The cells whose points lie strictly between low and high, and no farther than `reach` from either.
-  Cells between(float low, float high, float reach) const {
-    int begin = split(low, [=](float x) { return !(x > low); });
-    int end = first_not_below(high);
-    if (high - low > reach) {
-      begin = std::max(begin, split(high - reach, [=](float x) { return !(high - x <= reach); }));
-      end = std::min(end, split(low + reach, [=](float x) { return x - low <= reach; }));
-    }
-    return {begin, std::max(begin, end)};
-  }
-
-  // The cells whose points lie less than `distance` from both low and high.
-  Cells near_both(float low, float high, float distance) const {
-    const int begin = split(high - distance, [=](float x) { return !(high - x < distance); });
-    const int end = split(low + distance, [=](float x) { return x - low < distance; });
-    return {begin, std::max(begin, end)};
-  }
-
-  // The first cell whose point is not below a coordinate.
-  int first_not_below(float limit) const {
-    return split(limit, [=](float x) { return x < limit; });
-  }
-
- private:
-  // The first cell whose point is_before does not hold for; it holds for all before.
-  template <class IsBefore>
-  int split(float coordinate_there, const IsBefore& is_before) const {
-    int cell = guess(coordinate_there);
-    while (cell > 0 && !is_before(coordinate(cell - 1))) --cell;
-    while (cell < count_ && is_before(coordinate(cell))) ++cell;
-    return cell;
-  }
-
-  // The first cell at or past a coordinate, but for rounding.
-  int guess(float coordinate) const {
-    const double cell = coordinate * cells_per_pixel_ - offset_;
-    const double within = std::min(std::max(cell, 0.0), static_cast<double>(count_));
-    const int whole = static_cast<int>(within);
-    return whole + (whole < within);
-  }
-
-  int count_ = 0;
-  float offset_ = 0.0f, stride_ = 1.0f;
-  double cells_per_pixel_ = 1.0;
-};
-
-// The cells of a task, which are whole rows of a level.
-struct Grid {
-  Level level;
-  Axis x_axis, y_axis;
-  int first_row, last_row;
-
-  // The first point of a row of cells, among the task's.
-  int64_t row_start(int row) const { return static_cast<int64_t>(row - first_row) * level.width; }
-  int64_t num_points() const { return row_start(last_row); }
-};
-
-// A box, and the cells of the task whose points it holds no farther than the range's high end from any side.
-// Those of them that are nearer than the low end to every side form a hole.
-struct Visit {
-  Box box;
-  int row;  // of the box, within the image
-  Cells rows, columns;
-  Cells hole_rows, hole_columns;
-};
-
-// The best box of each point of a task where the area alone decides: boxes are painted from the largest to
-// the smallest, and what is seen at the end is the choice.
-class PaintedBoard {
- public:
-  void resize(size_t points) {
-    if (points > rows_.size()) rows_.resize(points);
-  }
-
-  void clear(int64_t first_point, int64_t points) { std::fill_n(rows_.begin() + first_point, points, -1); }
-
-  void visit(const Rule&, const Grid& grid, const std::vector<Visit>& visits) {
-    sort(visits);
-    for (uint64_t key : order_) {
-      const Visit& visit = visits[~static_cast<uint32_t>(key)];
-      for (int row = visit.rows.begin; row < visit.rows.end; ++row) {
-        int* PIOU_RESTRICT cells = rows_.data() + grid.row_start(row);
-        if (row >= visit.hole_rows.begin && row < visit.hole_rows.end) {
-          paint(cells, {visit.columns.begin, visit.hole_columns.begin}, visit.row);
-          paint(cells, {visit.hole_columns.end, visit.columns.end}, visit.row);
-        } else {
-          paint(cells, visit.columns, visit.row);
-        }
+inline std::vector<AssignTask> assign_tasks(const AssignParams& params) {
+  std::vector<AssignTask> tasks;
+  for (int64_t image = 0; image < params.num_images; ++image) {
+    for (int level = 0; level < params.num_levels; ++level) {
+      const int height = params.levels[level].height, width = params.levels[level].width;
+      if (width == 0) continue;
+      const int rows = std::max(1, kPointsPerTask / width);
+      for (int first = 0, last; first < height; first = last) {
+        last = first + std::min(rows, height - first);
+        tasks.push_back({image, level, first, last});
       }
     }
   }
-
-  // Of the chosen box within the image, or negative.
-  int row(int64_t point) const { return rows_[point]; }
-  bool is_in_ignore_band(int64_t) const { return false; }
-
- private:
-  // The largest area first; of equal ones the lowest row last. Areas are positive, so their bits are ordered
-  // as they are.
-  void sort(const std::vector<Visit>& visits) {
-    order_.clear();
-    for (uint32_t index = 0; index < visits.size(); ++index) {
-      const float box_area = area(visits[index].box);
-      uint32_t bits;
-      std::memcpy(&bits, &box_area, sizeof(bits));
-      order_.push_back(static_cast<uint64_t>(~bits) << 32 | ~index);
-    }
-    std::sort(order_.begin(), order_.end());
-  }
-
-  static void paint(int* PIOU_RESTRICT cells, Cells columns, int row) {
-    for (int column = columns.begin; column < columns.end; ++column) cells[column] = row;
-  }
-
-  std::vector<int> rows_;
-  std::vector<uint64_t> order_;
-};
-
-// The best box of each point of a task where every candidate has to be judged.
-class JudgeBoard {
- public:
-  void resize(size_t points) {
-    if (points > choices_.size()) choices_.resize(points);
-  }
-
-  void clear(int64_t first_point, int64_t points) {
-    std::fill_n(choices_.begin() + first_point, points, Choice());
-  }
-
-  void visit(const Rule& rule, const Grid& grid, const std::vector<Visit>& visits) {
-    for (const Visit& visit : visits) {
-      for (int row = visit.rows.begin; row < visit.rows.end; ++row) {
-        const float y = grid.y_axis.coordinate(row);
-        for (int column = visit.columns.begin; column < visit.columns.end; ++column) {
-          const float x = grid.x_axis.coordinate(column);
-          const Distances d = distances(visit.box, x, y);
-          if (!in_range(grid.level, longest(d))) continue;
-          offer(choices_[grid.row_start(row) + column], rule, grid.level.stride, visit.box, visit.row, x, y,
-                d);
-        }
-      }
-    }
-  }
-
-  int row(int64_t point) const { return choices_[point].row; }
-  bool is_in_ignore_band(int64_t point) const { return choices_[point].in_ignore_band; }
-
- private:
-  std::vector<Choice> choices_;
-};
+  return tasks;
+}
 
 inline void add_count(int64_t* counter, int64_t count) {
   static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "counters are plain integers");
@@ -230,7 +52,7 @@ class PositiveCounter {
     if (positives_ > 0) add_count(params_.num_pos + image_, positives_);
   }
 
-  // Of the box with this row.
+  // Counts one positive point of a box.
   void add(int64_t row) {
     if (row != row_) {
       end_run();
@@ -316,10 +138,8 @@ class AssignWorker {
     if (width(box) / 2.0f >= grid_.level.low || height(box) / 2.0f >= grid_.level.low) return;
     visit.hole_rows = grid_.y_axis.near_both(box.y1, box.y2, grid_.level.low);
     const Cells columns = grid_.x_axis.near_both(box.x1, box.x2, grid_.level.low);
-    const auto within = [&](int column) {
-      return std::min(std::max(column, visit.columns.begin), visit.columns.end);
-    };
-    visit.hole_columns = {within(columns.begin), within(columns.end)};
+    visit.hole_columns = {std::clamp(columns.begin, visit.columns.begin, visit.columns.end),
+                          std::clamp(columns.end, visit.columns.begin, visit.columns.end)};
   }
 
   // The boxes that hold points of the task, and of each row of cells the part they touch.
@@ -418,32 +238,32 @@ class AssignWorker {
     }
   }
 
-  // Leaves the positive ones' indices in chosen_.positives and returns their number.
+  // Leaves the indices of the positive points in chosen_.positives and returns their number.
   int filter_chosen(int row, int count) {
-    int* PIOU_RESTRICT positives = chosen_.positives.data();
-    int num_positives = 0;
-    if (is_judged_by_quality()) {  // alone: neither the box nor the point need be loaded
+    const Rule& rule = params_.rule;
+    if (reuses_written_quality(rule.metric)) {  // Then neither the box nor the point need be loaded.
       const float* PIOU_RESTRICT qualities = chosen_qualities();
-      for (int index = 0; index < count; ++index) {
-        positives[num_positives] = index;
-        num_positives += is_positive(params_.rule, grid_.level.stride, {}, 0.0f, 0.0f, {}, qualities[index]);
-      }
-      return num_positives;
+      return keep_positives(count, [&](int index) {
+        return rule.order == Order::kFilterThenChoose ||
+               passes_quality(rule.threshold, rule.inclusive, qualities[index]);
+      });
     }
     const float y = grid_.y_axis.coordinate(row);
+    return keep_positives(count, [&](int index) { return is_positive(rule, chosen_point(index, y), 0.0f); });
+  }
+
+  template <class IsPositive>
+  int keep_positives(int count, const IsPositive& is_positive) {
+    int* PIOU_RESTRICT positives = chosen_.positives.data();
+    int num_positives = 0;
     for (int index = 0; index < count; ++index) {
       positives[num_positives] = index;
-      num_positives += is_positive(params_.rule, grid_.level.stride, chosen_box(index),
-                                   xs_[chosen_.columns[index]], y, chosen_.distances(index), 0.0f);
+      num_positives += is_positive(index);
     }
     return num_positives;
   }
 
-  bool is_judged_by_quality() const {
-    return params_.rule.metric == Metric::kPseudoIou || params_.rule.metric == Metric::kCenterness;
-  }
-
-  // Ignores the points in the band; those among them that are positive are written over later.
+  // Ignores the points in the band; the positive ones among them are written over later.
   void ignore_band(int row, Cells touched, int count) const {
     const int64_t start = grid_.row_start(row);
     const float y = grid_.y_axis.coordinate(row);
@@ -451,19 +271,19 @@ class AssignWorker {
       if (board_.is_in_ignore_band(start + column)) write_ignored(first_output_ + start + column);
     }
     for (int index = 0; index < count; ++index) {
-      const int column = chosen_.columns[index];
-      if (is_in_ignore_band(params_.rule, grid_.level.stride, chosen_box(index), xs_[column], y,
-                            chosen_.distances(index), chosen_qualities()[index])) {
-        write_ignored(first_output_ + start + column);
+      if (is_in_ignore_band(params_.rule, chosen_point(index, y), chosen_qualities()[index])) {
+        write_ignored(first_output_ + start + chosen_.columns[index]);
       }
     }
   }
 
-  Box chosen_box(int index) const { return load_box(params_.boxes, boxes_.begin + chosen_.rows[index]); }
+  PointInBox chosen_point(int index, float y) const {
+    return {grid_.level.stride, load_box(params_.boxes, boxes_.begin + chosen_.rows[index]),
+            xs_[chosen_.columns[index]], y, chosen_.distances(index)};
+  }
 
-  // What the metric is, where it is a quality.
   const float* chosen_qualities() const {
-    return params_.rule.metric == Metric::kPseudoIou ? chosen_.pseudo_iou.data() : chosen_.centerness.data();
+    return written_quality(params_.rule.metric, chosen_.pseudo_iou.data(), chosen_.centerness.data());
   }
 
   void write_positives(int64_t first_output, int count, PositiveCounter& counter) const {
@@ -535,12 +355,5 @@ class AssignWorker {
   ChosenPoints chosen_;
   Board board_;
 };
-
-// Takes tasks from a queue shared by all threads until it is empty.
-template <class Board>
-void run_tasks(const AssignParams& params, std::atomic<int64_t>& next_task, int64_t count) {
-  AssignWorker<Board> worker(params);
-  for (int64_t task = next_task++; task < count; task = next_task++) worker.run(task_at(params, task));
-}
 
 }  // namespace pseudo_iou_ops

@@ -12,7 +12,7 @@ namespace pseudo_iou_ops {
 constexpr int kVectorsPerTile = 8;   // a thread's, where classes come last
 constexpr int kClassesPerTile = 16;  // a thread's, one vector each, where points come last
 
-// At least; more would leave float64, or the eight values of a 16-bit vector, too few registers.
+// The blocks a multiprocessor holds at least; more would leave float64 or 16-bit vectors too few registers.
 template <class T>
 constexpr int kClassLossBlocks = sizeof(T) == 8 ? 2 : (sizeof(T) == 4 ? 5 : 4);
 

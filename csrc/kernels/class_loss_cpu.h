@@ -3,12 +3,10 @@
 // ones are added one by one.
 #pragma once
 
-#include <algorithm>
-#include <vector>
-
 #include "../core/class_loss.h"
 #include "../core/class_loss_params.h"
 #include "../core/reduced_precision.h"
+#include "head_tasks.h"
 #include "multiversion.h"
 #include "reduce_cpu.h"
 
@@ -16,12 +14,6 @@ namespace pseudo_iou_ops {
 
 constexpr int64_t kLogitsPerTask = 32768;
 constexpr int64_t kLogitsPerRun = 1024;  // what is computed at once stays in the first cache
-
-struct ClassLossTask {
-  int64_t image;
-  int level;
-  int64_t first_point, last_point;  // within the level
-};
 
 // Where classes come last a run of logits may hold many points; else it is one class of many points.
 inline int64_t points_per_run(const HeadLevel& level, int64_t num_classes) {
@@ -33,24 +25,10 @@ inline int64_t points_per_task(const HeadLevel& level, int64_t num_classes) {
   return std::max<int64_t>(1, kLogitsPerTask / (run * num_classes)) * run;
 }
 
-inline int64_t tasks_of(const HeadLevel& level, int64_t num_classes) {
-  const int64_t points = points_per_task(level, num_classes);
-  return (level.num_points + points - 1) / points;
-}
-
-inline std::vector<ClassLossTask> class_loss_tasks(const ClassLossParams& params) {
-  std::vector<ClassLossTask> tasks;
-  if (params.head.num_channels == 0) return tasks;
-  for (int64_t image = 0; image < params.head.num_images; ++image) {
-    for (int level = 0; level < params.head.num_levels; ++level) {
-      const int64_t points = params.head.levels[level].num_points;
-      const int64_t step = points_per_task(params.head.levels[level], params.head.num_channels);
-      for (int64_t first = 0; first < points; first += step) {
-        tasks.push_back({image, level, first, std::min(first + step, points)});
-      }
-    }
-  }
-  return tasks;
+inline std::vector<HeadTask> class_loss_tasks(const ClassLossParams& params) {
+  const int64_t classes = params.head.num_channels;
+  if (classes == 0) return {};
+  return head_tasks(params.head, [&](const HeadLevel& level) { return points_per_task(level, classes); });
 }
 
 // The loss and gradient of a run of logits whose target is 0. A weight of 0 hides a logit, whatever it is.
@@ -81,7 +59,7 @@ class ClassLossWorker {
         unused_(weights_.size()) {}
 
   // The task's share of the loss.
-  double run(const ClassLossTask& task) {
+  double run(const HeadTask& task) {
     level_ = &params_.head.levels[task.level];
     const int64_t image_size = level_->num_points * params_.head.num_channels;
     logits_ = static_cast<const T*>(level_->values) + task.image * image_size;

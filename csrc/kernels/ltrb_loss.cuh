@@ -1,7 +1,7 @@
 // The box losses on a GPU, one launch for all levels and images: a thread a point.
 #pragma once
 
-#include "../core/ltrb_loss_params.h"
+#include "ltrb_loss.h"
 #include "reduce.cuh"
 
 namespace pseudo_iou_ops {

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../core/params.h"
+#include "../core/assign_params.h"
 
 namespace pseudo_iou_ops {
 

@@ -2,7 +2,8 @@
 // A Backend has `static void run(const AssignParams&, const AssignArguments&)`.
 #pragma once
 
-#include "../core/settings.h"
+#include "allocate.h"
+#include "assign_settings.h"
 #include "checks.h"
 
 namespace pseudo_iou_ops {
@@ -31,7 +32,7 @@ inline void check_arguments(const AssignArguments& a) {
   check_offsets("offsets", a.offsets, a.num_images(), a.boxes);
   check_levels(a.settings.level_shapes, a.settings.strides, a.settings.regress_ranges);
   check_offset(a.settings.offset);
-  check_choice("metric", a.settings.metric, static_cast<int>(Metric::kNone));
+  check_choice("metric", a.settings.metric, static_cast<int>(Metric::kCount) - 1);
   check_choice("order", a.settings.order, static_cast<int>(Order::kFilterThenChoose));
   check_choice("resolve", a.settings.resolve, static_cast<int>(Resolve::kMaxMetric));
   STD_TORCH_CHECK(a.ignore_boxes.has_value() == a.ignore_offsets.has_value(),
@@ -65,9 +66,9 @@ inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& o
   params.boxes = a.boxes.const_data_ptr<float>();
   params.labels = a.labels.const_data_ptr<int64_t>();
   params.offsets = a.offsets.const_data_ptr<int64_t>();
-  params.ignore_boxes = a.ignore_boxes ? a.ignore_boxes->const_data_ptr<float>() : nullptr;
-  params.ignore_offsets = a.ignore_offsets ? a.ignore_offsets->const_data_ptr<int64_t>() : nullptr;
-  params.valid_sizes = a.valid_sizes ? a.valid_sizes->const_data_ptr<float>() : nullptr;
+  params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
+  params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
+  params.valid_sizes = data_or_null<float>(a.valid_sizes);
   params.num_images = a.num_images();
   params.num_boxes = a.num_boxes();
   params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
@@ -82,81 +83,48 @@ inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& o
   return params;
 }
 
-// A contiguous tensor on the device of `like`, of the sizes (and their strides). Straight from the allocator:
-// through the dispatcher the outputs of a call cost more than a small assignment.
-template <size_t kDims>
-Tensor empty(const Tensor& like, const int64_t (&sizes)[kDims], ScalarType dtype) {
-  int64_t strides[kDims];
-  int64_t stride = 1;
-  for (size_t dim = kDims; dim-- > 0;) {
-    strides[dim] = stride;
-    stride *= sizes[dim] > 0 ? sizes[dim] : 1;
-  }
-  int32_t device_type;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
-  const int32_t type = dtype == ScalarType::Long ? aoti_torch_dtype_int64() : aoti_torch_dtype_float32();
-  AtenTensorHandle handle;
-  TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(kDims, sizes, strides, type, device_type, like.get_device_index(), &handle));
-  return Tensor(handle);
-}
-
-using AssignResult = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
 template <class Backend>
-AssignResult assign(const Tensor& boxes, const Tensor& labels, const Tensor& offsets,
-                    const std::vector<int64_t>& level_shapes, const std::vector<double>& strides,
-                    double offset, int64_t metric, double threshold, std::optional<double> ignore_threshold,
-                    bool inclusive, int64_t order, int64_t resolve, const std::vector<double>& regress_ranges,
-                    bool open_ranges, bool normalize_by_stride, const std::optional<Tensor>& ignore_boxes,
-                    const std::optional<Tensor>& ignore_offsets, const std::optional<Tensor>& valid_sizes) {
-  const AssignArguments a{boxes,
-                          labels,
-                          offsets,
-                          {level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive,
-                           order, resolve, regress_ranges, open_ranges, normalize_by_stride},
-                          ignore_boxes,
-                          ignore_offsets,
-                          valid_sizes};
-  check_arguments(a);
+auto run_into_new_tensors(const AssignArguments& a) {
   const int64_t images = a.num_images(), points = a.num_points();
   // The two counters are one tensor, so that one memset clears them; Python splits it.
-  const Tensor counts = empty(boxes, {images + a.num_boxes()}, ScalarType::Long);
-  const AssignOutputs outputs{empty(boxes, {images, points}, ScalarType::Long),
-                              empty(boxes, {images, points}, ScalarType::Long),
-                              empty(boxes, {images, points, 4}, ScalarType::Float),
-                              empty(boxes, {images, points}, ScalarType::Float),
-                              empty(boxes, {images, points}, ScalarType::Float),
-                              counts,
-                              counts};
-  AssignParams params = make_params(a, outputs);
+  const Tensor counts = empty(a.boxes, {images + a.num_boxes()}, ScalarType::Long);
+  const auto per_point = [&](ScalarType dtype) { return empty(a.boxes, {images, points}, dtype); };
+  const Tensor ltrb = empty(a.boxes, {images, points, 4}, ScalarType::Float);
+  const Tensor matched = per_point(ScalarType::Long), labels = per_point(ScalarType::Long);
+  const Tensor pseudo_iou = per_point(ScalarType::Float), centerness = per_point(ScalarType::Float);
+  AssignParams params = make_params(a, {matched, labels, ltrb, pseudo_iou, centerness, counts, counts});
   params.pos_per_box = params.num_pos + images;
   Backend::run(params, a);
-  return {outputs.matched, outputs.labels, outputs.ltrb, outputs.pseudo_iou, outputs.centerness, counts};
+  return std::make_tuple(matched, labels, ltrb, pseudo_iou, centerness, counts);
 }
 
-template <class Backend>
-void assign_out(const Tensor& boxes, const Tensor& labels, const Tensor& offsets,
+// Both assign and assign.out, which brings the tensors to write, with the arguments of library.cpp.
+template <class Backend, class... Outputs>
+auto run_assign(const Tensor& boxes, const Tensor& labels, const Tensor& offsets,
                 const std::vector<int64_t>& level_shapes, const std::vector<double>& strides, double offset,
                 int64_t metric, double threshold, std::optional<double> ignore_threshold, bool inclusive,
                 int64_t order, int64_t resolve, const std::vector<double>& regress_ranges, bool open_ranges,
                 bool normalize_by_stride, const std::optional<Tensor>& ignore_boxes,
                 const std::optional<Tensor>& ignore_offsets, const std::optional<Tensor>& valid_sizes,
-                const Tensor& matched, const Tensor& matched_labels, const Tensor& ltrb,
-                const Tensor& pseudo_iou, const Tensor& centerness, const Tensor& num_pos,
-                const Tensor& pos_per_box) {
-  const AssignArguments a{boxes,
-                          labels,
-                          offsets,
-                          {level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive,
-                           order, resolve, regress_ranges, open_ranges, normalize_by_stride},
-                          ignore_boxes,
-                          ignore_offsets,
-                          valid_sizes};
-  const AssignOutputs outputs{matched, matched_labels, ltrb, pseudo_iou, centerness, num_pos, pos_per_box};
+                const Outputs&... outputs) {
+  const AssignSettings settings{level_shapes, strides,          offset,      metric,
+                                threshold,    ignore_threshold, inclusive,   order,
+                                resolve,      regress_ranges,   open_ranges, normalize_by_stride};
+  const AssignArguments a{boxes, labels, offsets, settings, ignore_boxes, ignore_offsets, valid_sizes};
   check_arguments(a);
-  check_outputs(a, outputs);
-  Backend::run(make_params(a, outputs), a);
+  if constexpr (sizeof...(outputs) == 0) {
+    return run_into_new_tensors<Backend>(a);
+  } else {
+    const AssignOutputs given{outputs...};
+    check_outputs(a, given);
+    Backend::run(make_params(a, given), a);
+  }
 }
+
+template <class Backend>
+constexpr auto assign = &run_assign<Backend>;
+
+template <class Backend>
+constexpr auto assign_out = &run_assign<Backend, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 }  // namespace pseudo_iou_ops

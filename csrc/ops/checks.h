@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../core/params.h"
+#include "../core/level.h"
 #include "stable.h"
 
 namespace pseudo_iou_ops {

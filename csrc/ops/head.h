@@ -84,9 +84,4 @@ inline void check_normalizer(const std::optional<Tensor>& normalizer, const Tens
   check_device("normalizer", *normalizer, input);
 }
 
-template <class T>
-const T* data_or_null(const std::optional<Tensor>& tensor) {
-  return tensor.has_value() ? tensor->const_data_ptr<T>() : nullptr;
-}
-
 }  // namespace pseudo_iou_ops

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pseudo_iou_ops import AssignRule
-from pseudo_iou_ops.rule import Metric
+from pseudo_iou_ops.rule import METRIC_TRAITS, Metric
 
 from ..config import Config
 from ..errors import UsageError, UserError
@@ -22,14 +22,6 @@ from .options import DEMO, Settings
 if TYPE_CHECKING:
     from ..visualise.assignment import Scene
 
-# The best of the paper's Tables 1a and 2, FCOS's radius, and no threshold.
-BEST_THRESHOLDS: dict[Metric, float] = {
-    "pseudo_iou": 0.4,
-    "centerness": 0.35,
-    "scaled_box": 0.6,
-    "center_radius": 1.5,
-    "none": 0.4,
-}
 DEFAULT_SCENE = 3
 SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS, SCENE_SEED = 384, 256, 6, 0
 
@@ -91,8 +83,8 @@ def _rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[flo
         raise UsageError(f"--thresholds: expected one per metric, {len(metrics)}, or none, got {len(thresholds)}")
     rules = []
     for position, metric in enumerate(metrics):
-        own = metric == rule.metric
-        threshold = rule.threshold if own else BEST_THRESHOLDS[metric]
+        own, traits = metric == rule.metric, METRIC_TRAITS[metric]
+        threshold = rule.threshold if own else traits.best_threshold
         try:
             rules.append(
                 dataclasses.replace(
@@ -100,7 +92,7 @@ def _rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[flo
                     metric=metric,
                     threshold=thresholds[position] if thresholds else threshold,
                     ignore_threshold=rule.ignore_threshold if own else None,
-                    resolve=rule.resolve if metric not in ("center_radius", "none") else "min_area",
+                    resolve=rule.resolve if traits.value is not None else "min_area",
                 )
             )
         except ValueError as error:

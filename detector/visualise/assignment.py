@@ -22,6 +22,7 @@ from pseudo_iou_ops import (
     pseudo_iou,
     scaled_box,
 )
+from pseudo_iou_ops.rule import METRIC_TRAITS
 
 from .palette import GREY, INK, WRONG, add_box, colour, pyplot, show_image
 
@@ -165,26 +166,19 @@ def _assign(scene: Scene, rule: AssignRule, levels: list[Level]) -> tuple[Assign
         )
 
     owner = call(_without_threshold(rule))
-    values = {
-        "pseudo_iou": owner.pseudo_iou[0],
-        "centerness": owner.centerness[0],
-        "scaled_box": _scaled_box_of(owner.ltrb[0]),
-    }.get(rule.metric, torch.full_like(owner.pseudo_iou[0], 0.45))  # the other two have no value: a flat tint
+    value = METRIC_TRAITS[rule.metric].value
+    flat_tint = torch.full_like(owner.pseudo_iou[0], 0.45)
+    values = flat_tint if value is None else value(*owner.ltrb[0].unbind(-1))
     return call(rule), values.masked_fill(owner.matched[0] < 0, math.nan)
 
 
 def _without_threshold(rule: AssignRule) -> AssignRule:
     """The rule that gives every inside, in-range point to the box it would be judged by."""
     open_rule = dataclasses.replace(rule, ignore_threshold=None, normalize_by_stride=False)
-    if rule.metric in ("center_radius", "none"):
+    traits = METRIC_TRAITS[rule.metric]
+    if traits.value is None:
         return dataclasses.replace(open_rule, metric="none")
-    return dataclasses.replace(open_rule, threshold=1.0 if rule.metric == "scaled_box" else 0.0)
-
-
-def _scaled_box_of(ltrb: Tensor) -> Tensor:
-    left, top, right, bottom = ltrb.unbind(-1)
-    off_center = torch.maximum((left - right).abs() / (left + right), (top - bottom).abs() / (top + bottom))
-    return 1 - off_center
+    return dataclasses.replace(open_rule, threshold=0.0 if traits.larger_is_stricter else 1.0)
 
 
 def _draw_level(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment, values: Tensor) -> Any:

@@ -1,7 +1,7 @@
 // The CUDA kernels on the CPU, over numpy arrays; see cuda_shim.h. Built by build.py, for tests alone.
 #include "arrays.h"
 
-#include "../../csrc/core/settings.h"
+#include "../../csrc/ops/assign_settings.h"
 #include "assign_run.h"
 #include "faulty_kernels.h"
 #include "losses.h"
@@ -20,7 +20,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
             const py::object& valid_sizes, Array<int64_t> matched, Array<int64_t> matched_labels,
             Array<float> ltrb, Array<float> pseudo_iou, Array<float> centerness, Array<int64_t> num_pos,
             Array<int64_t> pos_per_box, bool offsets_on_host, const std::string& schedule, unsigned seed,
-            int points) {
+            bool other_points) {
   AssignParams params{};
   apply_settings({level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive, order,
                   resolve, regress_ranges, open_ranges, normalize_by_stride},
@@ -41,8 +41,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
   params.centerness = centerness.mutable_data();
   params.num_pos = num_pos.mutable_data();
   params.pos_per_box = pos_per_box.mutable_data();
-  if (params.num_images == 0 || params.num_points == 0) return;
-  run(params, {schedule_named(schedule), seed, points}, offsets_on_host);
+  run(params, {schedule_named(schedule), seed, other_points, offsets_on_host});
 }
 
 }  // namespace

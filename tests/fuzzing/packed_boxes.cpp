@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include "../../csrc/core/settings.h"
 #include "../../csrc/kernels/assign_cpu.h"
+#include "../../csrc/ops/assign_settings.h"
 #include "../emulated/assign_run.h"
 
 using namespace pseudo_iou_ops;
@@ -149,7 +149,7 @@ void choose_settings(Bytes& bytes, AssignParams& params) {
     ranges.insert(ranges.end(), {low, low + bytes.below(64)});
   }
   if (bytes.flag()) ranges.clear();
-  const auto metric = static_cast<Metric>(bytes.below(5));
+  const auto metric = static_cast<Metric>(bytes.below(static_cast<int>(Metric::kCount)));
   const bool loosens_upwards = metric == Metric::kScaledBox || metric == Metric::kCenterRadius;
   const double threshold = loosens_upwards ? (1.0 - bytes.unit()) / 2.0 : bytes.unit();
   std::optional<double> ignore_threshold;
@@ -165,13 +165,10 @@ void choose_settings(Bytes& bytes, AssignParams& params) {
                  params);
 }
 
-void run_on_cpu(const AssignParams& params) {
-  std::atomic<int64_t> next_task{0};
-  if (params.rule.judges_every_candidate()) {
-    run_tasks<JudgeBoard>(params, next_task, num_tasks(params));
-  } else {
-    run_tasks<PaintedBoard>(params, next_task, num_tasks(params));
-  }
+template <class Board>
+void run_tasks(const AssignParams& params) {
+  AssignWorker<Board> worker(params);
+  for (const AssignTask& task : assign_tasks(params)) worker.run(task);
 }
 
 void check_image(const AssignParams& params, const Outputs& outputs, int64_t image, Array<int64_t>& taken) {
@@ -206,7 +203,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes bytes(data, size);
   AssignParams params{};
   choose_settings(bytes, params);
-  const int points_per_thread = bytes.flag() ? 1 : kPointsWhereDense;
+  const bool other_points = bytes.flag();
   const bool offsets_on_host =
       bytes.below(8) == 0;  // rarely: each thread has a copy of the table, which is slow here
   const Inputs inputs(bytes);
@@ -215,12 +212,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const Outputs on_cpu(params.num_images * params.num_points, params.num_images, params.num_boxes);
   on_cpu.hand_to(params);
-  run_on_cpu(params);
+  params.rule.judges_every_candidate() ? run_tasks<JudgeBoard>(params) : run_tasks<PaintedBoard>(params);
   check_outputs(params, on_cpu);
 
   const Outputs on_cuda(params.num_images * params.num_points, params.num_images, params.num_boxes);
   on_cuda.hand_to(params);
-  assign_run::run(params, {cuda_shim::Schedule::kForward, 0, points_per_thread}, offsets_on_host);
+  assign_run::run(params, {cuda_shim::Schedule::kForward, 0, other_points, offsets_on_host});
   check(on_cpu == on_cuda, "the CPU and the CUDA kernel differ");
   return 0;
 }

@@ -27,7 +27,7 @@ def test_random_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "right", "wrong", "message"),
     [
-        ("core/params.h", "clamp(offsets[image], 0, num_boxes)", "offsets[image]", "AddressSanitizer"),
+        ("core/assign_params.h", "clamp(offsets[image], 0, num_boxes)", "offsets[image]", "AddressSanitizer"),
         ("kernels/assign_cpu.h", "if (positives_ > 0) add_count", "if (positives_ > 1) add_count", "num_pos is not"),
         ("kernels/assign_cpu.h", "centernesses[index] = centerness(d)", "centernesses[index] = 0.0f", "kernel differ"),
     ],

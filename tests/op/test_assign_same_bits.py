@@ -10,6 +10,7 @@ from oracles import assert_same_bits
 from samples import STRIDES, Sample, assign_calls, every_rule, sample_inputs, training_batch
 
 from pseudo_iou_ops import AssignRule, assign, presets, reference
+from pseudo_iou_ops.rule import METRICS
 
 
 def assert_op_equals_reference(sample: Sample) -> None:
@@ -21,7 +22,7 @@ def test_samples(sample: Sample) -> None:
     assert_op_equals_reference(sample)
 
 
-@pytest.mark.parametrize("metric", ["pseudo_iou", "centerness", "scaled_box", "center_radius", "none"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_every_combination_of_switches(metric: str) -> None:
     sample = training_batch((64, 96), (9, 0, 14))
     for rule in every_rule():

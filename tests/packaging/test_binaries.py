@@ -61,8 +61,8 @@ def test_source_files_have_different_names() -> None:
 
 
 def test_limits_agree_between_languages() -> None:
-    header = (ROOT / "csrc/core/params.h").read_text()
-    limits = dict(re.findall(r"constexpr int (\w+) = (\d+);", header))
+    headers = "".join((ROOT / "csrc/core" / name).read_text() for name in ("level.h", "assign_params.h"))
+    limits = dict(re.findall(r"constexpr int (\w+) = (\d+);", headers))
     assert int(limits["kMaxLevels"]) == _checks.MAX_LEVELS
     module = sys.modules[assign.__module__]
     assert int(limits["kMaxImagesByValue"]) == module._MAX_IMAGES_BY_VALUE

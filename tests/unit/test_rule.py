@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections import Counter
+from typing import Any, get_args
 
 import pytest
 from samples import every_rule
 
 from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops.rule import METRICS, Metric
 
 BAD_SWITCHES: list[tuple[str, dict[str, Any]]] = [
     ("metric", {"metric": "iou"}),
@@ -107,7 +109,15 @@ def test_value_inside_its_domain_is_kept(switches: dict[str, Any]) -> None:
 
 
 def test_every_combination_of_valid_switches_can_be_made() -> None:
-    assert len(list(every_rule())) == 360
+    """12 of order, ranges and normalisation, times inclusive, the band and the way to resolve where there are two."""
+    counts = Counter(rule.metric for rule in every_rule())
+    assert counts.items() >= {
+        "pseudo_iou": 96, "centerness": 96, "scaled_box": 96, "center_radius": 48, "none": 24
+    }.items()  # fmt: skip
+
+
+def test_the_names_of_the_metrics_are_those_of_their_type() -> None:
+    assert get_args(Metric) == METRICS
 
 
 def test_defaults() -> None:

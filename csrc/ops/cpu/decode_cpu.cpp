@@ -18,13 +18,6 @@ void check_same_levels(const char* name, const Head& head, const Head& logits) {
   }
 }
 
-Tensor empty_candidates(const DecodeParams& params, const Tensor& like, int32_t dtype, int64_t last) {
-  const int64_t per_image = params.logits.num_levels * params.k;
-  const int64_t sizes[] = {params.logits.num_images, per_image, last};
-  const int64_t strides[] = {std::max<int64_t>(per_image, 1) * last, last, 1};
-  return empty_strided(like, dtype, last > 1 ? 3 : 2, sizes, strides);
-}
-
 DecodeResult decode_topk(const std::vector<Tensor>& logits, const std::vector<Tensor>& ltrb,
                          const std::vector<Tensor>& centerness, const Tensor& points, double score_threshold,
                          int64_t k) {
@@ -48,12 +41,11 @@ DecodeResult decode_topk(const std::vector<Tensor>& logits, const std::vector<Te
   params.points = points.const_data_ptr<float>();
   params.score_threshold = static_cast<float>(score_threshold);
   params.k = k;
-  const Tensor boxes = empty_candidates(params, points, aoti_torch_dtype_float32(), 4);
-  const Tensor scores = empty_candidates(params, points, aoti_torch_dtype_float32(), 1);
-  const Tensor labels = empty_candidates(params, points, aoti_torch_dtype_int64(), 1);
-  const int64_t levels = params.logits.num_levels, sizes[] = {params.logits.num_images, levels};
-  const int64_t strides[] = {levels, 1};
-  const Tensor counts = empty_strided(points, aoti_torch_dtype_int64(), 2, sizes, strides);
+  const int64_t images = params.logits.num_images, levels = params.logits.num_levels;
+  const Tensor boxes = empty(points, {images, levels * k, 4}, ScalarType::Float);
+  const Tensor scores = empty(points, {images, levels * k}, ScalarType::Float);
+  const Tensor labels = empty(points, {images, levels * k}, ScalarType::Long);
+  const Tensor counts = empty(points, {images, levels}, ScalarType::Long);
   params.boxes = boxes.mutable_data_ptr<float>();
   params.scores = scores.mutable_data_ptr<float>();
   params.labels = labels.mutable_data_ptr<int64_t>();
@@ -61,7 +53,7 @@ DecodeResult decode_topk(const std::vector<Tensor>& logits, const std::vector<Te
   dispatch_floating("logits", logits[0].scalar_type(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     run_tasks_in_parallel(
-        params.logits.num_images * levels, [&] { return DecodeWorker<T>(params); },
+        images * levels, [&] { return DecodeWorker<T>(params); },
         [](DecodeWorker<T>& worker, int64_t task) { worker.run(task); });
   });
   return {boxes, scores, labels, counts};

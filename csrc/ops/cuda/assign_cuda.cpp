@@ -45,8 +45,8 @@ struct Cuda {
 };
 
 STABLE_TORCH_LIBRARY_IMPL(pseudo_iou_ops, CUDA, m) {
-  m.impl("assign", TORCH_BOX(&assign<Cuda>));
-  m.impl("assign.out", TORCH_BOX(&assign_out<Cuda>));
+  m.impl("assign", TORCH_BOX(assign<Cuda>));
+  m.impl("assign.out", TORCH_BOX(assign_out<Cuda>));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "params.h"
+#include "../core/assign_params.h"
 
 namespace pseudo_iou_ops {
 
@@ -48,16 +48,14 @@ inline void set_range(const AssignSettings& settings, size_t index, Level& level
 }
 
 inline Rule make_rule(const AssignSettings& settings) {
-  Rule rule;
-  rule.metric = static_cast<Metric>(settings.metric);
-  rule.order = static_cast<Order>(settings.order);
-  rule.resolve = static_cast<Resolve>(settings.resolve);
-  rule.threshold = static_cast<float>(settings.threshold);
-  rule.ignore_threshold = static_cast<float>(settings.ignore_threshold.value_or(0.0));
-  rule.has_ignore_band = settings.ignore_threshold.has_value();
-  rule.inclusive = settings.inclusive;
-  rule.normalize_by_stride = settings.normalize_by_stride;
-  return rule;
+  return {static_cast<Metric>(settings.metric),
+          static_cast<Order>(settings.order),
+          static_cast<Resolve>(settings.resolve),
+          static_cast<float>(settings.threshold),
+          static_cast<float>(settings.ignore_threshold.value_or(0.0)),
+          settings.ignore_threshold.has_value(),
+          settings.inclusive,
+          settings.normalize_by_stride};
 }
 
 // Sets everything in params that is not a tensor.

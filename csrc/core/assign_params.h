@@ -1,25 +1,14 @@
 // Everything one call of the assignment hands to a kernel: plain numbers and pointers.
 #pragma once
 
-#include <cstdint>
-
-#include "macros.h"
+#include "level.h"
 #include "rule.h"
 
 namespace pseudo_iou_ops {
 
-constexpr int kMaxLevels = 16;           // as in pseudo_iou_ops/_checks.py
 constexpr int kMaxImagesByValue = 1000;  // as in pseudo_iou_ops/assignment.py
 constexpr int64_t kBackground = -1;
 constexpr int64_t kIgnored = -2;
-
-// One level of the feature pyramid.
-struct Level {
-  int height, width;
-  int64_t first_point;  // of this level among the points of an image
-  float stride;
-  float low, high;  // in range: low <= max(l, t, r, b) <= high. Open bounds are moved to the next float
-};
 
 // The rows of `boxes` that belong to one image.
 struct Rows {
@@ -53,15 +42,10 @@ PIOU_HOST_DEVICE int64_t clamp(int64_t value, int64_t low, int64_t high) {
   return value < low ? low : (value > high ? high : value);
 }
 
-// Malformed offsets can not be seen without a synchronisation; clamped, they read nothing outside.
+// Malformed offsets cannot be seen without a synchronisation; clamped, they read nothing outside.
 PIOU_HOST_DEVICE Rows image_rows(const int64_t* offsets, int64_t image, int64_t num_boxes) {
   const int64_t begin = clamp(offsets[image], 0, num_boxes);
   return {begin, clamp(offsets[image + 1], begin, num_boxes)};
-}
-
-// The coordinate of a cell's point, in pixels.
-PIOU_HOST_DEVICE float point_coordinate(int cell, float offset, float stride) {
-  return (static_cast<float>(cell) + offset) * stride;
 }
 
 }  // namespace pseudo_iou_ops
