@@ -53,7 +53,8 @@ class DataConfig:
     format: Literal["coco", "voc", "synthetic"] = "coco"
     """How the annotations are stored; synthetic draws its own scenes."""
     root: str = ""
-    """Folder of the data set; synthetic: its cache, by default in the user's cache folder."""
+    """Folder of the data set, also looked for in $PSEUDO_IOU_OPS_DATA and in the checkout's datasets/;
+    synthetic: its cache, by default in the user's cache folder."""
     train: SplitConfig = field(default_factory=SplitConfig)
     val: SplitConfig = field(default_factory=SplitConfig)
     classes: tuple[str, ...] = ()
@@ -123,7 +124,8 @@ class ModelConfig:
     backbone: Backbone = "resnet50"
     """A torchvision network; resnet10 is one of a block a stage, to learn from random weights on a CPU."""
     weights: str = "imagenet"
-    """none, imagenet (torchvision's file in the local torch cache) or the path of a weights file."""
+    """none, imagenet (torchvision's file in the local torch cache) or a weights file, also looked for in
+    $PSEUDO_IOU_OPS_DATA."""
     norm: Literal["frozen", "batch"] = "frozen"
     """Batch normalisation of the backbone: fixed at the loaded statistics, or trained."""
     trainable_stages: int = 3

@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 from . import _registrations as _registrations
 from . import presets, reference
 from .assigner import PointAssigner
-from .assignment import Assignment, assign
+from .assignment import BACKGROUND, IGNORED, Assignment, assign
 from .class_losses import centerness_loss, quality_focal_loss, sigmoid_focal_loss
 from .decoding import TopK, decode_topk
 from .encodings import YoloTargets, to_class_labels, to_mmdetection, to_torchvision, to_yolo
@@ -16,6 +16,8 @@ from .points import level_points
 from .rule import AssignRule
 
 __all__ = [
+    "BACKGROUND",
+    "IGNORED",
     "AssignRule",
     "Assignment",
     "PointAssigner",

@@ -8,6 +8,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from .rule import AssignRule
+
 FLOATING_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 SIZE_DTYPES = (*FLOATING_DTYPES, torch.int64, torch.int32, torch.int16, torch.uint8)
 _INTEGERS = (int, torch.SymInt)
@@ -16,7 +18,7 @@ _NUMBERS = (float, int)
 SMALLEST_FLOAT32 = torch.finfo(torch.float32).tiny
 LARGEST_FLOAT32 = torch.finfo(torch.float32).max
 
-MAX_LEVELS = 16  # of csrc/core/params.h: the level table travels with the launch by value
+MAX_LEVELS = 16  # kMaxLevels of csrc/core: the level table travels with the launch by value
 
 
 def check_tensor(name: str, value: object) -> None:
@@ -62,11 +64,10 @@ def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, (list, tuple)) or (isinstance(value, Sequence) and not isinstance(value, str))
 
 
-def check_levels(level_shapes: object, strides: object) -> None:
+def check_levels(level_shapes: Sequence[tuple[int, int]], strides: Sequence[float]) -> None:
     if not is_sequence(level_shapes):
         raise TypeError(f"level_shapes: expected a sequence of (H, W), got {type(level_shapes).__name__}")
-    if not is_sequence(strides):
-        raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
+    check_strides(strides)
     if len(level_shapes) != len(strides):
         raise ValueError(f"strides: expected one per level, {len(level_shapes)}, got {len(strides)}")
     if len(level_shapes) > MAX_LEVELS:
@@ -79,8 +80,21 @@ def check_levels(level_shapes: object, strides: object) -> None:
                 raise TypeError(f"level_shapes: expected integers, got {side!r}")
             if side < 0:
                 raise ValueError(f"level_shapes: expected sizes of 0 or more, got {tuple(shape)}")
+
+
+def check_strides(strides: Sequence[float]) -> None:
+    if not is_sequence(strides):
+        raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
     for stride in strides:
         check_positive_number("strides", stride)
+
+
+def check_rule(rule: object, levels: int | None = None) -> None:
+    """The type, and that the ranges are those of so many levels; None leaves their number open."""
+    if not isinstance(rule, AssignRule):
+        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+    if levels is not None and rule.regress_ranges is not None and len(rule.regress_ranges) != levels:
+        raise ValueError(f"rule.regress_ranges: expected one pair per level, {levels}, got {len(rule.regress_ranges)}")
 
 
 def check_positive_number(name: str, value: object) -> None:
@@ -143,3 +157,39 @@ def check_label_values(labels: Tensor) -> None:
     """Needs the values, so it waits for the device: for ``validate=True`` alone."""
     if labels.numel() and int(labels.min()) < 0:
         raise ValueError(f"labels: expected classes of 0 or more, got {int(labels.min())}")
+
+
+def check_call(
+    boxes: Tensor,
+    labels: Tensor,
+    offsets: Tensor,
+    level_shapes: Sequence[tuple[int, int]],
+    strides: Sequence[float],
+    rule: AssignRule,
+    offset: float | None,
+    ignore_boxes: Tensor | None,
+    ignore_offsets: Tensor | None,
+    valid_sizes: Tensor | None,
+) -> None:
+    """Checks all of a call of ``assign`` that can be told without reading a tensor's values."""
+    check_boxes("boxes", boxes)
+    check_labels("labels", labels, boxes)
+    check_offsets("offsets", offsets, boxes)
+    check_levels(level_shapes, strides)
+    if offset is not None:
+        check_offset(offset)
+    check_rule(rule, len(strides))
+    batch = offsets.shape[0] - 1
+    check_ignore(ignore_boxes, ignore_offsets, batch, boxes)
+    if valid_sizes is not None:
+        check_valid_sizes(valid_sizes, batch, boxes)
+
+
+def check_values(
+    boxes: Tensor, labels: Tensor, offsets: Tensor, ignore_boxes: Tensor | None, ignore_offsets: Tensor | None
+) -> None:
+    """Checks what only the values tell. This waits for the device."""
+    check_offset_values("offsets", offsets, boxes.shape[0])
+    check_label_values(labels)
+    if ignore_boxes is not None and ignore_offsets is not None:
+        check_offset_values("ignore_offsets", ignore_offsets, ignore_boxes.shape[0])

@@ -29,18 +29,10 @@ class PointAssigner(nn.Module):
 
     def __init__(self, strides: Sequence[float], rule: AssignRule = _DEFAULT_RULE, offset: float | None = None) -> None:
         super().__init__()
-        if not isinstance(rule, AssignRule):
-            raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
-        if not _checks.is_sequence(strides):
-            raise TypeError(f"strides: expected a sequence of numbers, got {type(strides).__name__}")
-        for stride in strides:
-            _checks.check_positive_number("strides", stride)
+        _checks.check_strides(strides)
+        _checks.check_rule(rule, len(strides))
         if offset is not None:
             _checks.check_offset(offset)
-        if rule.regress_ranges is not None and len(rule.regress_ranges) != len(strides):
-            raise ValueError(
-                f"rule.regress_ranges: expected one pair per level, {len(strides)}, got {len(rule.regress_ranges)}"
-            )
         self.strides = tuple(strides)
         self.rule = rule
         self.offset = rule.offset if offset is None else offset

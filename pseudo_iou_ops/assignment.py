@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _checks, _loader
+from . import _loader
+from ._checks import check_call, check_tensor, check_values
 from .rule import AssignRule
 
 _DEFAULT_RULE = AssignRule()
@@ -16,9 +17,14 @@ _DEFAULT_RULE = AssignRule()
 _op = torch.ops.pseudo_iou_ops.assign.default
 _op_out = torch.ops.pseudo_iou_ops.assign.out
 
-# More offsets than this do not fit a launch's parameters: kMaxImagesByValue of csrc/core/params.h.
+# More offsets than this do not fit a launch's parameters: kMaxImagesByValue of csrc/core.
 _MAX_IMAGES_BY_VALUE = 1000
 
+BACKGROUND = -1
+"""What ``matched`` and ``labels`` hold at a point that belongs to no box: its class scores learn to be 0."""
+
+IGNORED = -2
+"""What ``matched`` and ``labels`` hold at a point that is neither a positive nor background: it counts in no loss."""
 
 _INTEGER, _FLOAT = torch.int64, torch.float32
 _OUTPUT_DTYPES = (_INTEGER, _INTEGER, _FLOAT, _FLOAT, _FLOAT, _INTEGER, _INTEGER)
@@ -27,7 +33,8 @@ _OUTPUT_DTYPES = (_INTEGER, _INTEGER, _FLOAT, _FLOAT, _FLOAT, _INTEGER, _INTEGER
 class Assignment(NamedTuple):
     """What each point learns. Dense, on the inputs' device, without gradient.
 
-    B images, P points (level-major, then row-major), M boxes in all. -1 is background, -2 ignored.
+    B images, P points (level-major, then row-major), M boxes in all. -1 is :data:`BACKGROUND`, -2
+    :data:`IGNORED`.
 
     Attributes:
         matched: (B, P) int64, row of ``boxes`` in the packed batch, so that ``boxes[matched]`` gathers; -1, -2.
@@ -37,7 +44,7 @@ class Assignment(NamedTuple):
         pseudo_iou: (B, P) float32, Pseudo-IoU with the matched box; 0 where not positive.
         centerness: (B, P) float32, centerness in the matched box; 0 where not positive.
         num_pos: (B,) int64, positives per image.
-        pos_per_box: (M,) int64, positives per box: 0 tells a box that trains nothing.
+        pos_per_box: (M,) int64, positives per box: 0 tells a box with no positive point.
     """
 
     matched: Tensor
@@ -124,47 +131,6 @@ def assign(
     return Assignment(matched, matched_labels, ltrb, pseudo_iou, centerness, num_pos, pos_per_box)
 
 
-def check_call(
-    boxes: Tensor,
-    labels: Tensor,
-    offsets: Tensor,
-    level_shapes: Sequence[tuple[int, int]],
-    strides: Sequence[float],
-    rule: AssignRule,
-    offset: float | None,
-    ignore_boxes: Tensor | None,
-    ignore_offsets: Tensor | None,
-    valid_sizes: Tensor | None,
-) -> None:
-    """Everything about a call that can be told without reading a tensor's values."""
-    if not isinstance(rule, AssignRule):
-        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
-    _checks.check_boxes("boxes", boxes)
-    _checks.check_labels("labels", labels, boxes)
-    _checks.check_offsets("offsets", offsets, boxes)
-    _checks.check_levels(level_shapes, strides)
-    if offset is not None:
-        _checks.check_offset(offset)
-    if rule.regress_ranges is not None and len(rule.regress_ranges) != len(strides):
-        raise ValueError(
-            f"rule.regress_ranges: expected one pair per level, {len(strides)}, got {len(rule.regress_ranges)}"
-        )
-    batch = offsets.shape[0] - 1
-    _checks.check_ignore(ignore_boxes, ignore_offsets, batch, boxes)
-    if valid_sizes is not None:
-        _checks.check_valid_sizes(valid_sizes, batch, boxes)
-
-
-def check_values(
-    boxes: Tensor, labels: Tensor, offsets: Tensor, ignore_boxes: Tensor | None, ignore_offsets: Tensor | None
-) -> None:
-    """What only the values tell. This waits for the device."""
-    _checks.check_offset_values("offsets", offsets, boxes.shape[0])
-    _checks.check_label_values(labels)
-    if ignore_boxes is not None and ignore_offsets is not None:
-        _checks.check_offset_values("ignore_offsets", ignore_offsets, ignore_boxes.shape[0])
-
-
 def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:
     """``out`` must be what this call would have returned."""
     if not isinstance(out, Assignment):
@@ -174,7 +140,7 @@ def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence
     dense = (batch, points)
     shapes = (dense, dense, (batch, points, 4), dense, dense, (batch,), (boxes.shape[0],))
     for name, tensor, shape, dtype in zip(Assignment._fields, out, shapes, _OUTPUT_DTYPES, strict=True):
-        _checks.check_tensor(f"out.{name}", tensor)
+        check_tensor(f"out.{name}", tensor)
         if tensor.shape != shape:
             raise ValueError(f"out.{name}: expected shape {shape}, got {tuple(tensor.shape)}")
         if tensor.dtype != dtype:

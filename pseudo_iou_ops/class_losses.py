@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import _checks, _loss_inputs
+from . import _checks, _head_levels
 from ._autograd import fused_loss
 
 _op = torch.ops.pseudo_iou_ops.class_loss.default
@@ -48,12 +48,12 @@ def sigmoid_focal_loss(
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
     """
-    levels = _loss_inputs.as_levels("logits", logits)
-    _loss_inputs.check_labels(labels, levels)
+    levels = _head_levels.as_levels("logits", logits)
+    _head_levels.check_labels(labels, levels)
     _checks.check_number("alpha", alpha, at_most=1.0)
     _checks.check_number("gamma", gamma, at_least=0.0)
     negative, matched = (1.0, 1.0) if alpha < 0 else (1.0 - alpha, alpha)
-    scale = _loss_inputs.as_normalizer(normalizer, levels[0])
+    scale = _head_levels.as_normalizer(normalizer, levels[0])
     return fused_loss(_op, levels, labels.contiguous(), None, scale, negative, matched, gamma, False)
 
 
@@ -85,12 +85,12 @@ def quality_focal_loss(
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
     """
-    levels = _loss_inputs.as_levels("logits", logits)
-    _loss_inputs.check_labels(labels, levels)
-    _loss_inputs.check_per_point("quality", quality, levels)
+    levels = _head_levels.as_levels("logits", logits)
+    _head_levels.check_labels(labels, levels)
+    _head_levels.check_per_point("quality", quality, levels)
     _checks.check_number("beta", beta, at_least=0.0)
-    scale = _loss_inputs.as_normalizer(normalizer, levels[0])
-    return fused_loss(_op, levels, labels.contiguous(), _loss_inputs.as_float32(quality), scale, 1.0, 1.0, beta, False)
+    scale = _head_levels.as_normalizer(normalizer, levels[0])
+    return fused_loss(_op, levels, labels.contiguous(), _head_levels.as_float32(quality), scale, 1.0, 1.0, beta, False)
 
 
 def centerness_loss(
@@ -117,8 +117,8 @@ def centerness_loss(
     """
     if isinstance(logits, Tensor) and logits.ndim == 2:
         logits = logits.unsqueeze(-1)
-    levels = _loss_inputs.as_levels("logits", logits, channels=1)
-    _loss_inputs.check_labels(labels, levels)
-    _loss_inputs.check_per_point("centerness", centerness, levels)
-    scale = _loss_inputs.as_normalizer(normalizer, levels[0])
-    return fused_loss(_op, levels, labels.contiguous(), _loss_inputs.as_float32(centerness), scale, 0.0, 1.0, 0.0, True)
+    levels = _head_levels.as_levels("logits", logits, channels=1)
+    _head_levels.check_labels(labels, levels)
+    _head_levels.check_per_point("centerness", centerness, levels)
+    scale = _head_levels.as_normalizer(normalizer, levels[0])
+    return fused_loss(_op, levels, labels.contiguous(), _head_levels.as_float32(centerness), scale, 0.0, 1.0, 0.0, True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _checks, _loss_inputs
+from . import _checks, _head_levels
 
 _op = torch.ops.pseudo_iou_ops.decode_topk.default
 
@@ -61,7 +61,7 @@ def decode_topk(
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
     """
-    logits = _loss_inputs.as_levels("logits", logits)
+    logits = _head_levels.as_levels("logits", logits)
     ltrb = _like("ltrb", ltrb, 4, logits, torch.float32)
     centers = [] if centerness is None else _like("centerness", centerness, 1, logits, logits[0].dtype)
     _check_points(points, logits)
@@ -82,7 +82,7 @@ def decode_with_torch(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The op in plain torch, for any device; the score of every point and class is made."""
     parts = []
-    level_points = points.split([_loss_inputs.num_points(level) for level in logits])
+    level_points = points.split([_head_levels.num_points(level) for level in logits])
     for index, (level, own_points) in enumerate(zip(logits, level_points, strict=True)):
         center = _rows(centerness[index]).float().sigmoid() if centerness else None
         parts.append(_decode_level(_rows(level), _rows(ltrb[index]), center, own_points, score_threshold, k))
@@ -123,13 +123,15 @@ def _rows(level: Tensor) -> Tensor:
     return level.flatten(2).transpose(1, 2) if level.ndim == 4 else level
 
 
-def _like(name: str, levels: object, channels: int, logits: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    result = [level.to(dtype) for level in _loss_inputs.as_levels(name, levels, channels)]
+def _like(
+    name: str, levels: Tensor | Sequence[Tensor], channels: int, logits: Sequence[Tensor], dtype: torch.dtype
+) -> list[Tensor]:
+    result = [level.to(dtype) for level in _head_levels.as_levels(name, levels, channels)]
     if len(result) != len(logits):
         raise ValueError(f"{name}: expected one per level, {len(logits)}, got {len(result)}")
     for level, own in zip(result, logits, strict=True):
-        expected = (own.shape[0], _loss_inputs.num_points(own))
-        got = (level.shape[0], _loss_inputs.num_points(level))
+        expected = (own.shape[0], _head_levels.num_points(own))
+        got = (level.shape[0], _head_levels.num_points(level))
         if got != expected:
             raise ValueError(
                 f"{name}: expected {expected[0]} images and {expected[1]} points, got {tuple(level.shape)}"
@@ -141,7 +143,7 @@ def _like(name: str, levels: object, channels: int, logits: Sequence[Tensor], dt
 
 def _check_points(points: Tensor, logits: Sequence[Tensor]) -> None:
     _checks.check_tensor("points", points)
-    expected = (sum(_loss_inputs.num_points(level) for level in logits), 2)
+    expected = (sum(_head_levels.num_points(level) for level in logits), 2)
     if points.shape != expected:
         raise ValueError(f"points: expected shape {expected}, got {tuple(points.shape)}")
     if points.dtype not in _checks.FLOATING_DTYPES:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .assignment import Assignment
+from .assignment import BACKGROUND, IGNORED, Assignment
 
 
 def to_torchvision(assignment: Assignment, offsets: Tensor) -> Tensor:
@@ -40,8 +40,8 @@ def to_class_labels(assignment: Assignment, num_classes: int, ignore_label: int 
     Returns:
         (B, P) int64.
     """
-    labels = torch.where(assignment.labels == -1, num_classes, assignment.labels)
-    return torch.where(assignment.labels == -2, ignore_label, labels)
+    labels = torch.where(assignment.labels == BACKGROUND, num_classes, assignment.labels)
+    return torch.where(assignment.labels == IGNORED, ignore_label, labels)
 
 
 def to_mmdetection(assignment: Assignment, offsets: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import _loss_inputs
+from . import _head_levels
 from ._autograd import fused_loss
 
 KINDS: Final = ("iou", "giou")
@@ -53,17 +53,17 @@ def ltrb_iou_loss(
         TypeError: a type or dtype is wrong.
         RuntimeError: the predictions are on a device this install has no kernels for.
     """
-    levels = _loss_inputs.as_levels("predictions", predictions, channels=4)
+    levels = _head_levels.as_levels("predictions", predictions, channels=4)
     if labels is None and weights is None:
         raise ValueError("labels: expected a tensor, because weights is not given either, got None")
-    _loss_inputs.check_per_point("target", target, levels, channels=(4,))
+    _head_levels.check_per_point("target", target, levels, channels=(4,))
     if labels is not None:
-        _loss_inputs.check_labels(labels, levels)
+        _head_levels.check_labels(labels, levels)
         labels = labels.contiguous()
     if weights is not None:
-        _loss_inputs.check_per_point("weights", weights, levels)
-        weights = _loss_inputs.as_float32(weights)
+        _head_levels.check_per_point("weights", weights, levels)
+        weights = _head_levels.as_float32(weights)
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    scale = _loss_inputs.as_normalizer(normalizer, levels[0])
-    return fused_loss(_op, levels, _loss_inputs.as_float32(target), labels, weights, scale, KINDS.index(kind))
+    scale = _head_levels.as_normalizer(normalizer, levels[0])
+    return fused_loss(_op, levels, _head_levels.as_float32(target), labels, weights, scale, KINDS.index(kind))

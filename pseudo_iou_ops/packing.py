@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._checks import check_boxes, check_labels, check_list
+from ._checks import check_boxes, check_labels, check_list, check_tensor
 
 
 def pack_boxes(boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,8 +70,7 @@ def pack_padded(boxes: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Te
         ValueError: a shape or device is wrong.
         TypeError: an argument is not a tensor of the right dtype.
     """
-    if not isinstance(boxes, Tensor):
-        raise TypeError(f"boxes: expected a tensor, got {type(boxes).__name__}")
+    check_tensor("boxes", boxes)
     if boxes.ndim != 3 or boxes.shape[-1] != 4:
         raise ValueError(f"boxes: expected shape (B, G, 4), got {tuple(boxes.shape)}")
     batch, padded = boxes.shape[:2]
@@ -84,9 +83,8 @@ def pack_padded(boxes: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Te
     return kept, flat_labels, torch.arange(batch + 1, dtype=torch.int64) * padded
 
 
-def _flat(name: str, tensor: object, boxes: Tensor) -> Tensor:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+def _flat(name: str, tensor: Tensor, boxes: Tensor) -> Tensor:
+    check_tensor(name, tensor)
     shape = tuple(boxes.shape[:2])
     if tuple(tensor.shape) not in (shape, (*shape, 1)):
         raise ValueError(f"{name}: expected shape {shape} or {(*shape, 1)}, got {tuple(tensor.shape)}")

@@ -8,15 +8,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .assignment import Assignment, check_call, check_out, check_values
+from ._checks import check_call, check_values
+from .assignment import BACKGROUND, IGNORED, Assignment, check_out
 from .metrics import centerness_of, is_inside, is_valid_box, pseudo_iou_of, scaled_box_of, side_distances
 from .points import level_points
 from .rule import AssignRule
 
 _DEFAULT_RULE = AssignRule()
-
-BACKGROUND = -1
-IGNORED = -2
 
 # Points are taken in slices, so that a slice times the boxes of an image stays this small.
 _PAIRS_AT_ONCE = 1 << 21

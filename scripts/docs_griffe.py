@@ -7,7 +7,7 @@ from typing import Any
 
 import griffe
 
-ROLE = re.compile(r":(?:class|func|mod):`([\w.]+)`")
+ROLE = re.compile(r":(?:class|data|func|mod):`([\w.]+)`")
 
 
 def as_link(role: re.Match[str]) -> str:

@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
 # Trains the assignment sweep on the COCO subset on a GPU, in parts: each call works up to a time limit, saves what it
 # is at, and the next call with the same folder goes on. Ends with a table, results.csv and a plot in the folder.
-#     scripts/gpu_train.sh [--data FOLDER] [--out FOLDER] [--sweep FILE] [--seconds N] [OPTION of detector sweep ...]
-# --data is what holds coco2017_subset_512/ and weights/ (default: $DATA, or ../shared/data). --seconds defaults to 570.
+#     scripts/gpu_train.sh [--out FOLDER] [--sweep FILE] [--seconds N] [OPTION of detector sweep ...]
+# Data and weights are looked for in $PSEUDO_IOU_OPS_DATA: coco2017_subset_512/ and, if WEIGHTS names one, a file of
+# Caffe-style ResNet-50 weights. --seconds defaults to 570.
 # PYTHON chooses the interpreter (default python3), which must have the extra "detector" and a torch with CUDA.
 # Exit status: 0 all runs done, 143 stopped at the limit and to be called again, 3 no GPU, others as of the sweep.
 set -euo pipefail
 
-data=${DATA:-}
 out=runs/coco_subset
 sweep=
 seconds=570
 options=()
 while (($#)); do
     case $1 in
-    --data) data=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
     --sweep) sweep=$2; shift 2 ;;
     --seconds) seconds=$2; shift 2 ;;
@@ -24,7 +23,6 @@ done
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
-data=${data:-$root/../shared/data}
 sweep=${sweep:-$root/detector/configs/sweeps/coco_subset.yaml}
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
@@ -33,6 +31,5 @@ if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; 
     exit 3
 fi
 exec "$python" -m detector sweep --file "$sweep" --out "$out" --time-limit "$seconds" \
-    --data.root "$data/coco2017_subset_512" \
-    --model.weights "$data/weights/resnet50_imagenet_caffe_fp16.safetensors" \
+    ${WEIGHTS:+--model.weights "$WEIGHTS" --model.stride-in-1x1 True} \
     --train.device cuda --train.amp bf16 ${options[@]+"${options[@]}"}

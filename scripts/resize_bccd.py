@@ -2,7 +2,7 @@
 
     python scripts/resize_bccd.py BCCD_Dataset/BCCD datasets/bccd_small
 
-The original is github.com/Shenggan/BCCD_Dataset (MIT), of which datasets/bccd_small/README.md names the commit. Boxes are
+The original is github.com/Shenggan/BCCD_Dataset (MIT); datasets/bccd_small/README.md names the commit. Boxes are
 scaled, not rounded: VOC's corners count pixels from 1, so x becomes (x - 1) / 2 + 1.
 """
 

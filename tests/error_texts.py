@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILLED_IN = "…"
 
 # These return the text of an error that others raise.
-REASONS = ("_load_cuda", "why_no_cuda")
+REASONS = ("_load_cuda", "_why_sources_alone", "why_no_cuda")
 
 
 def python_texts(file: Path) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..config import DataConfig
 from ..errors import UserError
+from ..places import VARIABLE, find
 from .annotations import Annotations, Report, raise_error
 from .coco import read_coco
 from .synthetic import default_cache, ensure_synthetic
@@ -25,9 +26,12 @@ def load_annotations(config: DataConfig, split: Split, report: Report = raise_er
     if config.format == "synthetic":
         folder = ensure_synthetic(config.synthetic, Path(config.root) if config.root else default_cache())
         return _checked(read_coco([folder / f"{split}.json"], folder, config.classes, report), split)
-    root = Path(config.root)
+    root = find(config.root)
     if not config.root or not root.is_dir():
-        raise UserError(f"data.root: no folder {config.root!r}; give the data set's folder with --data.root")
+        raise UserError(
+            f"data.root: no folder {config.root!r}; give the data set's folder with --data.root, or the folder that "
+            f"holds it with the environment variable {VARIABLE}"
+        )
     chosen = config.train if split == "train" else config.val
     files = [root / name for name in chosen.annotations]
     if not files:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import DataConfig
 from ..engine.progress import Progress
 from ..errors import UserError
+from ..places import find
 from . import Split, load_annotations
 from .annotations import Annotations, shown
 from .coco import Record, category_ids_of, read_json
@@ -192,7 +193,7 @@ def _check_classes(annotations: Annotations, split: Split) -> Iterator[Problem]:
 def _check_coco(config: DataConfig, split: Split) -> Iterator[Problem]:
     """What the reader has no need to look at: annotation ids and parent categories."""
     chosen = config.train if split == "train" else config.val
-    for file in (Path(config.root) / name for name in chosen.annotations):
+    for file in (find(config.root) / name for name in chosen.annotations):
         try:
             content = read_json(file)
             ids = category_ids_of(content["categories"], file)
@@ -225,7 +226,7 @@ def _check_parents(
 def _check_unlisted(config: DataConfig) -> Iterator[Problem]:
     """Annotation files that neither split lists."""
     listed: set[Path] = set()
-    for image_list in (Path(config.root) / name for name in (*config.train.annotations, *config.val.annotations)):
+    for image_list in (find(config.root) / name for name in (*config.train.annotations, *config.val.annotations)):
         with contextlib.suppress(UserError):  # told when the list was read
             for name in read_list(image_list):
                 with contextlib.suppress(UserError):

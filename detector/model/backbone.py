@@ -15,6 +15,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from ..config import ModelConfig
 from ..errors import UserError
+from ..places import find
 from .deformable import make_deformable
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -74,7 +75,7 @@ def _freeze(net: Any, trainable_stages: int) -> None:
 
 
 def _load(net: nn.Module, config: ModelConfig) -> None:
-    file = _cached_imagenet_file(config.backbone) if config.weights == "imagenet" else Path(config.weights)
+    file = _cached_imagenet_file(config.backbone) if config.weights == "imagenet" else find(config.weights)
     given = {name: value for name, value in _read_weights(file).items() if not name.startswith("fc.")}
     expected = {
         name: value

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import presets
+from .._checks import check_rule
 from ..assignment import assign
 from ..encodings import to_class_labels
 from ..packing import pack_boxes
@@ -42,8 +43,7 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.detectron2_fcos) -> Mod
     for name in ("anchor_generator", "num_classes", "label_anchors"):
         if not hasattr(model, name):
             raise TypeError(f"model: expected a detectron2 FCOS with {name!r}, got {type(model).__name__}")
-    if not isinstance(rule, AssignRule):
-        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+    check_rule(rule)
     settings: Any = model
     settings.anchor_generator.register_forward_hook(_remember_levels)
     settings.assign_rule = rule

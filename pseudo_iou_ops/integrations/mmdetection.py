@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from .. import presets
+from .._checks import check_rule
 from ..assignment import Assignment, assign
 from ..encodings import to_class_labels, to_mmdetection
 from ..packing import pack_boxes
@@ -44,8 +45,7 @@ def use_in_fcos_head(head: Head, rule: AssignRule = presets.authors_code) -> Hea
     for name in ("loss_by_feat", "get_targets", "num_classes", "strides", "norm_on_bbox"):
         if not hasattr(head, name):
             raise TypeError(f"head: expected an mmdetection FCOSHead with {name!r}, got {type(head).__name__}")
-    if not isinstance(rule, AssignRule):
-        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+    check_rule(rule)
     settings: Any = head
     settings.assign_rule = rule
     settings.loss_by_feat = types.MethodType(_loss_by_feat, head)  # bound methods follow a deepcopy of the head

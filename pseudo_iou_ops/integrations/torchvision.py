@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from .. import presets
+from .._checks import check_rule
 from ..assignment import Assignment, assign
 from ..encodings import to_torchvision
 from ..packing import pack_boxes
@@ -67,8 +68,7 @@ def _use_in(model: Model, rule: AssignRule, compute_loss: Any) -> Model:
     for name in ("anchor_generator", "transform", "head", "compute_loss"):
         if not hasattr(model, name):
             raise TypeError(f"model: expected a torchvision dense detector with {name!r}, got {type(model).__name__}")
-    if not isinstance(rule, AssignRule):
-        raise TypeError(f"rule: expected an AssignRule, got {type(rule).__name__}")
+    check_rule(rule)
     settings: Any = model
     # In torchvision a stride is image size // map size: right only where the coarsest stride divides the image.
     settings.transform.size_divisible = max(settings.transform.size_divisible, 128)

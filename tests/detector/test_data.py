@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from detector.config import Config, DataConfig, SyntheticConfig
+from detector.config import Config, DataConfig, SyntheticConfig, load_config
 from detector.data import Annotations, load_annotations
 from detector.data.loader import (
     DetectionDataset,
@@ -23,6 +23,7 @@ from detector.data.loader import (
 from detector.data.synthetic import LARGEST, SHAPES, SMALLEST, _mask, draw_scene, ensure_synthetic
 from detector.data.transforms import Boxes, apply_transform, evaluation_transform, seed_of, training_transform
 from detector.errors import UserError
+from detector.places import BUNDLED, VARIABLE, find
 
 
 def test_scenes_are_deterministic() -> None:
@@ -194,3 +195,26 @@ def test_select_and_without_empty(annotations: Annotations) -> None:
 def test_missing_data_is_one_line() -> None:
     with pytest.raises(UserError, match=r"data\.root: no folder 'nowhere'; give the data set's folder"):
         load_annotations(DataConfig(root="nowhere"), "train")
+
+
+def test_a_data_set_is_found_in_the_data_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory first, then PSEUDO_IOU_OPS_DATA, then the checkout's own data sets."""
+    own, local = tmp_path / "own", tmp_path / "local"
+    for folder in (own, local / "shapes", local / "bccd_small", own / "bccd_small"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(own)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert find("shapes") == Path("shapes")  # nowhere
+    assert find("") == Path("")
+    monkeypatch.setenv(VARIABLE, str(local))
+    assert find("shapes") == local / "shapes"
+    assert find("bccd_small") == Path("bccd_small")
+    (own / "bccd_small").rmdir()
+    assert find("bccd_small") == local / "bccd_small"
+    monkeypatch.delenv(VARIABLE)
+    assert find("bccd_small") == BUNDLED / "bccd_small"
+
+
+def test_the_demo_reads_real_images() -> None:
+    config = load_config(Path("configs/demo.yaml"))
+    assert (len(load_annotations(config.data, "train")), len(load_annotations(config.data, "val"))) == (292, 72)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
+import pseudo_iou_ops
 
-def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+PACKAGE = Path(pseudo_iou_ops.__file__).parent
+
+
+def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=cwd)
 
 
 def test_import_pulls_in_nothing_but_torch() -> None:
@@ -79,6 +86,51 @@ def test_missing_cpu_library() -> None:
     assert "pip install --no-build-isolation ." in last
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the package's sources, where nothing was built."""
+    shutil.copytree(PACKAGE, tmp_path / "checkout" / PACKAGE.name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    return tmp_path / "checkout"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another package of the same name, with a file where its library would be; it is found, not loaded."""
+    folder = tmp_path / "site" / PACKAGE.name
+    folder.mkdir(parents=True)
+    (folder / f"_C{importlib.machinery.EXTENSION_SUFFIXES[-1]}").touch()
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    return folder
+
+
+def test_sources_that_shadow_an_installed_package(checkout: Path, installed: Path) -> None:
+    expected = (
+        f"pseudo_iou_ops: {checkout / PACKAGE.name} is the source folder of a checkout, which holds no compiled "
+        f"library and shadows the installed package in {installed}: run `pip install --no-build-isolation -e .` in "
+        f"{checkout}, or run Python from another folder."
+    )
+    assert python("import pseudo_iou_ops", cwd=checkout).stderr.endswith(f"\nImportError: {expected}\n")
+    assert_one_line(checkout, expected)
+
+
+def test_sources_with_nothing_installed(checkout: Path) -> None:
+    expected = (
+        f"pseudo_iou_ops: {checkout / PACKAGE.name} is the source folder of a checkout, which holds no compiled "
+        f"library: run `pip install --no-build-isolation -e .` in {checkout}."
+    )
+    assert python("import pseudo_iou_ops", cwd=checkout).stderr.endswith(f"\nImportError: {expected}\n")
+    assert_one_line(checkout, expected)
+
+
+def assert_one_line(checkout: Path, text: str) -> None:
+    """``python -m`` says it without a traceback."""
+    done = subprocess.run([sys.executable, "-m", "pseudo_iou_ops.env"], capture_output=True, text=True, cwd=checkout)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert text in done.stderr
+
+
 def test_env_report() -> None:
     done = subprocess.run([sys.executable, "-m", "pseudo_iou_ops.env"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -87,8 +139,5 @@ def test_env_report() -> None:
 
 
 def test_all_names_exist() -> None:
-    import pseudo_iou_ops
-
-    assert sorted(pseudo_iou_ops.__all__) == pseudo_iou_ops.__all__
     for name in pseudo_iou_ops.__all__:
         assert hasattr(pseudo_iou_ops, name)

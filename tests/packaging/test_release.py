@@ -28,7 +28,6 @@ def test_citation_names_this_version_and_the_paper() -> None:
     assert citation["license"] == "Apache-2.0"
     (paper,) = citation["references"]
     assert paper["title"].startswith("Pseudo-IoU: ")
-    assert len(paper["authors"]) == 7
 
 
 def test_workflows_run_what_exists() -> None:
@@ -41,13 +40,6 @@ def test_workflows_run_what_exists() -> None:
         else:
             assert (ROOT / program).is_file(), command
     assert ".ci/run" in commands
-
-
-def test_workflows_set_python_up_before_they_use_it() -> None:
-    for workflow in WORKFLOWS:
-        for job in load(workflow)["jobs"].values():
-            kinds = [step.get("uses", "run").partition("@")[0] for step in job["steps"]]
-            assert kinds.index("actions/checkout") < kinds.index("actions/setup-python") < kinds.index("run")
 
 
 def test_a_bug_report_asks_for_the_environment() -> None:

@@ -1,4 +1,4 @@
-"""What the losses take, checked and made ready for an op: predictions level by level, and values per point."""
+"""The predictions of a head, level by level, and values for each of its points: checked and made ready for an op."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from . import _loader
 from ._checks import FLOATING_DTYPES, MAX_LEVELS, SIZE_DTYPES, check_tensor, is_sequence
 
 
-def as_levels(name: str, levels: object, channels: int | None = None) -> list[Tensor]:
+def as_levels(name: str, levels: Tensor | Sequence[Tensor], channels: int | None = None) -> list[Tensor]:
     """The predictions of a head as a list of dense tensors, (B, C, H, W) or (B, P_l, C) each."""
-    if isinstance(levels, Tensor):
-        levels = [levels]
+    listed = [levels] if isinstance(levels, Tensor) else levels
+    _check_levels(name, listed, channels)
+    _loader.require_kernels(listed[0].device, name)
+    return [_dense(level) for level in listed]
+
+
+def _check_levels(name: str, levels: Sequence[Tensor], channels: int | None) -> None:
     if not is_sequence(levels):
         raise TypeError(f"{name}: expected a tensor or a sequence of them, one per level, got {type(levels).__name__}")
     if not 1 <= len(levels) <= MAX_LEVELS:
         raise ValueError(f"{name}: expected 1 to {MAX_LEVELS} levels, got {len(levels)}")
     for level in levels:
         _check_level(name, level, levels[0], channels)
-    _loader.require_kernels(levels[0].device, name)
-    return [_dense(level) for level in levels]
 
 
 def _check_level(name: str, level: Tensor, first: Tensor, channels: int | None) -> None:
@@ -49,7 +52,7 @@ def num_points(level: Tensor) -> int:
 
 
 def _dense(level: Tensor) -> Tensor:
-    """As it is if its channels or its points lie side by side, else a copy."""
+    """Returns the level itself if its channels or its points lie side by side, else a copy."""
     if level.is_contiguous():
         return level
     if level.ndim == 4:
