@@ -118,9 +118,8 @@ PUBLIC = public_objects()
 
 
 def test_adapters_are_among_the_public_objects() -> None:
-    assert {"assign", "AssignRule", "torchvision.use_in_fcos", "mmdetection.register", "yolo.YoloAssigner"} <= set(
-        PUBLIC
-    )
+    expected = {"assign", "AssignRule", "torchvision.use_in_fcos", "mmdetection.register", "yolo.YoloAssigner"}
+    assert expected <= set(PUBLIC)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
