@@ -25,6 +25,15 @@ class PointAssigner(nn.Module):
     Raises:
         ValueError: a stride or the offset is out of its domain, or the rule's ranges are not one per level.
         TypeError: an argument has the wrong type.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import PointAssigner, presets
+        >>> assigner = PointAssigner(strides=(8, 16), rule=presets.paper)
+        >>> boxes = [torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.zeros(0, 4)]  # the second image has none
+        >>> labels = [torch.tensor([7]), torch.zeros(0, dtype=torch.int64)]
+        >>> assigner([(3, 3), (2, 2)], boxes, labels).num_pos
+        tensor([6, 0])
     """
 
     def __init__(self, strides: Sequence[float], rule: AssignRule = _DEFAULT_RULE, offset: float | None = None) -> None:

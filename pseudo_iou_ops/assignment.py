@@ -45,6 +45,20 @@ class Assignment(NamedTuple):
         centerness: (B, P) float32, centerness in the matched box; 0 where not positive.
         num_pos: (B,) int64, positives per image.
         pos_per_box: (M,) int64, positives per box: 0 tells a box with no positive point.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign
+        >>> boxes, labels, offsets = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7]), torch.tensor([0, 1])
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> boxes[result.matched[result.matched >= 0]]  # the box of each positive point
+        tensor([[ 0.,  0., 24., 24.],
+                [ 0.,  0., 24., 24.],
+                [ 0.,  0., 24., 24.],
+                [ 0.,  0., 24., 24.],
+                [ 0.,  0., 24., 24.]])
+        >>> result.num_pos, result.pos_per_box
+        (tensor([5]), tensor([5]))
     """
 
     matched: Tensor
@@ -102,6 +116,17 @@ def assign(
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the boxes are on a device this install has no kernels for, or ``out.ltrb`` is not aligned.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign
+        >>> boxes, labels = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7])
+        >>> offsets = torch.tensor([0, 1])  # the only image owns row 0
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> result.labels.view(3, 3)  # the corners have a Pseudo-IoU of 0.29, below the default threshold of 0.4
+        tensor([[-1,  7, -1],
+                [ 7,  7,  7],
+                [-1,  7, -1]])
     """
     check_call(boxes, labels, offsets, level_shapes, strides, rule, offset, ignore_boxes, ignore_offsets, valid_sizes)
     if validate:

@@ -47,6 +47,17 @@ def sigmoid_focal_loss(
         ValueError: a shape, device or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import sigmoid_focal_loss
+        >>> logits = torch.zeros(1, 3, 2, requires_grad=True)  # one image, three points, two classes
+        >>> labels = torch.tensor([[1, -1, -2]])  # class 1, background, ignored
+        >>> sigmoid_focal_loss(logits, labels).backward()
+        >>> logits.grad
+        tensor([[[ 0.2237, -0.0746],
+                 [ 0.2237,  0.2237],
+                 [ 0.0000,  0.0000]]])
     """
     levels = _head_levels.as_levels("logits", logits)
     _head_levels.check_labels(labels, levels)
@@ -84,6 +95,14 @@ def quality_focal_loss(
         ValueError: a shape, device or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import quality_focal_loss
+        >>> logits = torch.zeros(1, 2, 2)  # one image, two points, two classes
+        >>> labels, quality = torch.tensor([[1, -1]]), torch.tensor([[0.5, 0.0]])
+        >>> quality_focal_loss(logits, labels, quality)  # the sigmoid of 0 is 0.5: the match itself costs nothing
+        tensor(0.5199)
     """
     levels = _head_levels.as_levels("logits", logits)
     _head_levels.check_labels(labels, levels)
@@ -114,6 +133,13 @@ def centerness_loss(
         ValueError: a shape, device or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import centerness_loss
+        >>> labels, centerness = torch.tensor([[1, -1]]), torch.tensor([[0.5, 0.0]])
+        >>> centerness_loss(torch.zeros(1, 2), labels, centerness)  # the background point does not count
+        tensor(0.6931)
     """
     if isinstance(logits, Tensor) and logits.ndim == 2:
         logits = logits.unsqueeze(-1)

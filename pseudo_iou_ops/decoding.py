@@ -21,6 +21,17 @@ class TopK(NamedTuple):
         scores: (B, L * k) float32; 0 where there is none.
         labels: (B, L * k) int64, 0..C-1; -1 where there is none.
         counts: (B, L) int64, how many candidates there are.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import decode_topk, level_points
+        >>> logits = torch.tensor([[[-9.0, 2.0], [1.0, -9.0]]])  # one image, two points, two classes
+        >>> best = decode_topk([logits], [torch.full((1, 2, 4), 4.0)], level_points([(1, 2)], [8]), k=3)
+        >>> best.counts
+        tensor([[2]])
+        >>> best.boxes[best.labels >= 0]
+        tensor([[ 0.,  0.,  8.,  8.],
+                [ 8.,  0., 16.,  8.]])
     """
 
     boxes: Tensor
@@ -60,6 +71,15 @@ def decode_topk(
         ValueError: a shape, device or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the logits are on a device this install has no kernels for.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import decode_topk, level_points
+        >>> logits = torch.tensor([[[-9.0, 2.0], [1.0, -9.0]]])  # one image, two points, two classes
+        >>> ltrb = torch.full((1, 2, 4), 4.0)
+        >>> best = decode_topk([logits], [ltrb], level_points([(1, 2)], [8]), k=3)
+        >>> best.labels, best.scores
+        (tensor([[ 1,  0, -1]]), tensor([[0.8808, 0.7311, 0.0000]]))
     """
     logits = _head_levels.as_levels("logits", logits)
     ltrb = _like("ltrb", ltrb, 4, logits, torch.float32)

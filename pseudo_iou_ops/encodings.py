@@ -25,6 +25,14 @@ def to_torchvision(assignment: Assignment, offsets: Tensor) -> Tensor:
 
     Returns:
         (B, P) int64; one row is what ``compute_loss`` wants for one image.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign, to_torchvision
+        >>> boxes, labels, offsets = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7]), torch.tensor([0, 1])
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> to_torchvision(result, offsets)
+        tensor([[-1,  0, -1,  0,  0,  0, -1,  0, -1]])
     """
     return _rows_within_image(assignment, offsets)
 
@@ -39,6 +47,14 @@ def to_class_labels(assignment: Assignment, num_classes: int, ignore_label: int 
 
     Returns:
         (B, P) int64.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign, to_class_labels
+        >>> boxes, labels, offsets = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7]), torch.tensor([0, 1])
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> to_class_labels(result, num_classes=80)
+        tensor([[80,  7, 80,  7,  7,  7, 80,  7, 80]])
     """
     labels = torch.where(assignment.labels == BACKGROUND, num_classes, assignment.labels)
     return torch.where(assignment.labels == IGNORED, ignore_label, labels)
@@ -53,6 +69,14 @@ def to_mmdetection(assignment: Assignment, offsets: Tensor) -> Tensor:
 
     Returns:
         (B, P) int64.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign, to_mmdetection
+        >>> boxes, labels, offsets = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7]), torch.tensor([0, 1])
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> to_mmdetection(result, offsets)
+        tensor([[0, 1, 0, 1, 1, 1, 0, 1, 0]])
     """
     return _rows_within_image(assignment, offsets) + 1
 
@@ -67,6 +91,16 @@ class YoloTargets(NamedTuple):
         foreground: (B, P) bool.
         gt_index: (B, P) int64, row within the image (of the padded boxes, if packed by ``pack_padded``), 0 where
             not positive.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign, to_yolo
+        >>> boxes, labels, offsets = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7]), torch.tensor([0, 1])
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> to_yolo(result, boxes, offsets, num_classes=80).foreground.view(3, 3)
+        tensor([[False,  True, False],
+                [ True,  True,  True],
+                [False,  True, False]])
     """
 
     labels: Tensor
@@ -90,6 +124,17 @@ def to_yolo(
 
     Returns:
         The :class:`YoloTargets`.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign, to_yolo
+        >>> boxes, labels, offsets = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7]), torch.tensor([0, 1])
+        >>> result = assign(boxes, labels, offsets, level_shapes=[(3, 3)], strides=[8])
+        >>> targets = to_yolo(result, boxes, offsets, num_classes=80, quality=result.pseudo_iou)
+        >>> targets.scores[..., 7].view(3, 3)
+        tensor([[0.0000, 0.5000, 0.0000],
+                [0.5000, 1.0000, 0.5000],
+                [0.0000, 0.5000, 0.0000]])
     """
     foreground = assignment.matched >= 0
     labels = torch.where(foreground, assignment.labels, num_classes)

@@ -52,6 +52,14 @@ def ltrb_iou_loss(
         ValueError: a shape, device or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the predictions are on a device this install has no kernels for.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import ltrb_iou_loss
+        >>> predictions, target = torch.full((1, 2, 4), 4.0), torch.full((1, 2, 4), 8.0)
+        >>> labels = torch.tensor([[0, -1]])  # the background point does not count
+        >>> ltrb_iou_loss(predictions, target, labels)  # an IoU of 1/4: log(4)
+        tensor(1.3863)
     """
     levels = _head_levels.as_levels("predictions", predictions, channels=4)
     if labels is None and weights is None:

@@ -70,6 +70,13 @@ def pseudo_iou(points: Tensor, boxes: Tensor) -> Tensor:
 
     Returns:
         (...) floating, in [1/7, 1] inside a box, 0 elsewhere.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import pseudo_iou
+        >>> points = torch.tensor([[12.0, 12.0], [4.0, 12.0], [4.0, 4.0], [30.0, 12.0]])
+        >>> pseudo_iou(points, torch.tensor([0.0, 0.0, 24.0, 24.0]))
+        tensor([1.0000, 0.5000, 0.2857, 0.0000])
     """
     return _inside_values(points, boxes, pseudo_iou_of)
 
@@ -85,6 +92,13 @@ def centerness(points: Tensor, boxes: Tensor) -> Tensor:
 
     Returns:
         (...) floating, in (0, 1] inside a box, 0 elsewhere.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import centerness
+        >>> points = torch.tensor([[12.0, 12.0], [4.0, 12.0], [4.0, 4.0], [30.0, 12.0]])
+        >>> centerness(points, torch.tensor([0.0, 0.0, 24.0, 24.0]))
+        tensor([1.0000, 0.4472, 0.2000, 0.0000])
     """
     return _inside_values(points, boxes, centerness_of)
 
@@ -98,6 +112,13 @@ def scaled_box(points: Tensor, boxes: Tensor) -> Tensor:
 
     Returns:
         (...) floating, in (0, 1] inside a box (1 at its center), 0 elsewhere.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import scaled_box
+        >>> points = torch.tensor([[12.0, 12.0], [4.0, 12.0], [4.0, 4.0], [30.0, 12.0]])
+        >>> scaled_box(points, torch.tensor([0.0, 0.0, 24.0, 24.0]))
+        tensor([1.0000, 0.3333, 0.3333, 0.0000])
     """
     return _inside_values(points, boxes, scaled_box_of)
 

@@ -24,6 +24,15 @@ def pack_boxes(boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tenso
     Raises:
         ValueError: the numbers of images or of rows differ, or a shape or device is wrong.
         TypeError: an argument is not a sequence of tensors of the right dtype.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import pack_boxes
+        >>> boxes = [torch.rand(2, 4), torch.zeros(0, 4), torch.rand(1, 4)]  # three images
+        >>> labels = [torch.tensor([7, 3]), torch.zeros(0, dtype=torch.int64), torch.tensor([5])]
+        >>> packed, labels, offsets = pack_boxes(boxes, labels)
+        >>> packed.shape, labels, offsets
+        (torch.Size([3, 4]), tensor([7, 3, 5]), tensor([0, 2, 2, 3]))
     """
     packed, offsets = pack_one("boxes", boxes)
     check_list("labels", labels)
@@ -69,6 +78,15 @@ def pack_padded(boxes: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Te
     Raises:
         ValueError: a shape or device is wrong.
         TypeError: an argument is not a tensor of the right dtype.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import pack_padded
+        >>> boxes = torch.tensor([[[0.0, 0.0, 24.0, 24.0], [9.0, 9.0, 9.0, 9.0]]])  # one image, two rows
+        >>> packed, labels, offsets = pack_padded(boxes, torch.tensor([[7, 0]]), torch.tensor([[True, False]]))
+        >>> packed, offsets
+        (tensor([[ 0.,  0., 24., 24.],
+                [ 0.,  0.,  0.,  0.]]), tensor([0, 2]))
     """
     check_tensor("boxes", boxes)
     if boxes.ndim != 3 or boxes.shape[-1] != 4:

@@ -32,6 +32,13 @@ def level_points(
     Raises:
         ValueError: the numbers of shapes and strides differ, or one is out of its domain.
         TypeError: an argument has the wrong type.
+
+    Examples:
+        >>> from pseudo_iou_ops import level_points
+        >>> level_points(level_shapes=[(1, 2), (1, 1)], strides=[8, 16])
+        tensor([[ 4.,  4.],
+                [12.,  4.],
+                [ 8.,  8.]])
     """
     check_levels(level_shapes, strides)
     shift = torch.tensor(offset, dtype=torch.float32, device=device)

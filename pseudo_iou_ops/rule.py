@@ -100,6 +100,13 @@ class AssignRule:
     Raises:
         ValueError: a switch has a value outside its domain, or two switches contradict each other.
         TypeError: a switch has the wrong type.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from pseudo_iou_ops import AssignRule
+        >>> rule = AssignRule(metric="centerness", threshold=0.3, ignore_threshold=0.2)
+        >>> replace(rule, threshold=0.5).threshold
+        0.5
     """
 
     metric: Metric = "pseudo_iou"

@@ -36,7 +36,7 @@ def grid_shapes(points: Tensor, strides: Sequence[float]) -> list[tuple[int, int
 
 
 def _grid_shape(points: Sequence[tuple[float, float]], stride: float) -> tuple[int, int]:
-    """Of the grid that a list of points begins with."""
+    """Returns the (H, W) of the grid that a list of points begins with."""
     if not points:
         return 0, 0
     x, y = points[0]

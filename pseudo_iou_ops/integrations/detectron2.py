@@ -39,6 +39,14 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.detectron2_fcos) -> Mod
 
     Raises:
         TypeError: the model is not built like detectron2's.
+
+    Examples:
+        >>> from detectron2 import model_zoo
+        >>> from detectron2.config import instantiate
+        >>> from pseudo_iou_ops import presets
+        >>> from pseudo_iou_ops.integrations.detectron2 import use_in_fcos
+        >>> model = instantiate(model_zoo.get_config("COCO-Detection/fcos_R_50_FPN_1x.py").model)
+        >>> model = use_in_fcos(model, presets.authors_code)
     """
     for name in ("anchor_generator", "num_classes", "label_anchors"):
         if not hasattr(model, name):

@@ -41,6 +41,12 @@ def use_in_fcos_head(head: Head, rule: AssignRule = presets.authors_code) -> Hea
 
     Raises:
         TypeError: the head is not built like FCOSHead.
+
+    Examples:
+        >>> from mmdet.models.dense_heads import FCOSHead
+        >>> from pseudo_iou_ops import presets
+        >>> from pseudo_iou_ops.integrations.mmdetection import use_in_fcos_head
+        >>> head = use_in_fcos_head(FCOSHead(num_classes=80, in_channels=256), presets.authors_code)
     """
     for name in ("loss_by_feat", "get_targets", "num_classes", "strides", "norm_on_bbox"):
         if not hasattr(head, name):
@@ -58,6 +64,13 @@ def register() -> None:
 
     Raises:
         ImportError: mmdetection is not installed.
+
+    Examples:
+        >>> from mmdet.registry import MODELS
+        >>> from pseudo_iou_ops.integrations.mmdetection import register
+        >>> register()
+        >>> "PseudoIoUFCOSHead" in MODELS
+        True
     """
     from mmdet.models.dense_heads import FCOSHead
     from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner

@@ -41,6 +41,17 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.torchvision_fcos) -> Mo
 
     Raises:
         TypeError: the model is not built like torchvision's.
+
+    Examples:
+        >>> import torch
+        >>> from torchvision.models.detection import fcos_resnet50_fpn
+        >>> from pseudo_iou_ops import presets
+        >>> from pseudo_iou_ops.integrations.torchvision import use_in_fcos
+        >>> model = fcos_resnet50_fpn(weights=None, weights_backbone=None, min_size=128)
+        >>> model = use_in_fcos(model, presets.authors_code)
+        >>> target = {"boxes": torch.tensor([[0.0, 0.0, 64.0, 64.0]]), "labels": torch.tensor([7])}
+        >>> sorted(model([torch.rand(3, 128, 128)], [target]))
+        ['bbox_ctrness', 'bbox_regression', 'classification']
     """
     return _use_in(model, rule, _fcos_loss)
 
@@ -60,6 +71,17 @@ def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> M
 
     Raises:
         TypeError: the model is not built like torchvision's.
+
+    Examples:
+        >>> import torch
+        >>> from torchvision.models.detection import retinanet_resnet50_fpn
+        >>> from pseudo_iou_ops import presets
+        >>> from pseudo_iou_ops.integrations.torchvision import use_in_retinanet
+        >>> model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, min_size=128)
+        >>> model = use_in_retinanet(model, presets.authors_code)
+        >>> target = {"boxes": torch.tensor([[0.0, 0.0, 64.0, 64.0]]), "labels": torch.tensor([7])}
+        >>> sorted(model([torch.rand(3, 128, 128)], [target]))
+        ['bbox_regression', 'classification']
     """
     return _use_in(model, rule, _retinanet_loss)
 

@@ -25,6 +25,18 @@ class YoloAssigner(nn.Module):
         strides: L strides in pixels.
         rule: the switches.
         soft: score a match by its Pseudo-IoU instead of 1.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import level_points
+        >>> from pseudo_iou_ops.integrations.yolo import YoloAssigner
+        >>> boxes, labels, mask = torch.tensor([[[0.0, 0.0, 24.0, 24.0]]]), torch.tensor([[[7]]]), torch.ones(1, 1, 1)
+        >>> scores, predicted, points = torch.zeros(1, 9, 80), torch.zeros(1, 9, 4), level_points([(3, 3)], [8])
+        >>> targets = YoloAssigner(num_classes=80, strides=(8,))(scores, predicted, points, labels, boxes, mask)
+        >>> targets.foreground.view(3, 3)
+        tensor([[False,  True, False],
+                [ True,  True,  True],
+                [False,  True, False]])
     """
 
     def __init__(

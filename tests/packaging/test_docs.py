@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import importlib.util
+import inspect
 import io
+import pkgutil
 import re
 import shlex
 import shutil
@@ -13,6 +16,7 @@ import sys
 import types
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doc_blocks import BLOCKS, PAGES, Block, blocks_of
@@ -20,6 +24,7 @@ from error_texts import library_texts
 from PIL import Image
 
 import pseudo_iou_ops
+from pseudo_iou_ops import integrations
 from scripts import docs_hooks
 from scripts.docs_benchmarks import PAGE, make_page
 from scripts.docs_figures import PICTURES, draw_pseudo_box, draw_pyramid
@@ -62,6 +67,46 @@ def test_python_block_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> Non
     if block.project == "detectron2":
         install_detectron2(monkeypatch)
     exec(compile(block.text, block.name, "exec"), {})
+
+
+def public_objects() -> dict[str, Any]:
+    """The functions and classes of the package, and those its adapters define."""
+    found = {name: getattr(pseudo_iou_ops, name) for name in pseudo_iou_ops.__all__}
+    for _, adapter, _ in pkgutil.iter_modules(integrations.__path__):
+        if not adapter.startswith("_"):
+            module = importlib.import_module(f"{integrations.__name__}.{adapter}")
+            own = {name: member for name, member in vars(module).items() if not name.startswith("_")}
+            found |= {
+                f"{adapter}.{name}": member
+                for name, member in own.items()
+                if getattr(member, "__module__", "") == module.__name__
+            }
+    return {name: member for name, member in found.items() if inspect.isroutine(member) or inspect.isclass(member)}
+
+
+PUBLIC = public_objects()
+
+
+def test_adapters_are_among_the_public_objects() -> None:
+    expected = {"assign", "AssignRule", "torchvision.use_in_fcos", "mmdetection.register", "yolo.YoloAssigner"}
+    assert expected <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_has_an_example_that_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where mmdetection is missing, its examples are compiled."""
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
+    assert "\nExamples:\n" in text
+    assert len(example.examples) >= 2
+    if name.startswith("mmdetection.") and importlib.util.find_spec("mmdet") is None:
+        for part in example.examples:
+            compile(part.source, name, "single")
+        return
+    if name.startswith(("mmdetection.", "detectron2.")):
+        PROJECTS["mmdet" if name.startswith("mmdetection.") else "detectron2"](monkeypatch)
+    printed = io.StringIO()
+    assert doctest.DocTestRunner().run(example, out=printed.write).failed == 0, printed.getvalue()
 
 
 def test_every_block_is_found() -> None:
