@@ -5,6 +5,9 @@ Not named test_*.py, because only `make integrations`, which installs mmdetectio
 from __future__ import annotations
 
 import copy
+import doctest
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -142,3 +145,10 @@ def test_unknown_rules_and_heads_are_refused() -> None:
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.project == "mmdet"], ids=lambda block: block.name)
 def test_python_block_of_the_docs_runs(block: Block) -> None:
     exec(compile(block.text, block.name, "exec"), {})
+
+
+@pytest.mark.parametrize("function", [use_in_fcos_head, register])
+def test_example_of_a_docstring_runs(function: Callable[..., Any]) -> None:
+    example = doctest.DocTestParser().get_doctest(inspect.getdoc(function) or "", {}, function.__name__, None, None)
+    assert doctest.DocTestRunner().run(example) == (0, len(example.examples))
+    assert example.examples

@@ -94,17 +94,17 @@ def test_adapters_are_among_the_public_objects() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring_has_an_example_that_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where mmdetection is missing, its examples are compiled."""
+    """Those of mmdetection are compiled; integrations/with_mmdetection.py runs them."""
     text = inspect.getdoc(PUBLIC[name]) or ""
     example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
     assert "\nExamples:\n" in text
     assert len(example.examples) >= 2
-    if name.startswith("mmdetection.") and importlib.util.find_spec("mmdet") is None:
+    if name.startswith("mmdetection."):
         for part in example.examples:
             compile(part.source, name, "single")
         return
-    if name.startswith(("mmdetection.", "detectron2.")):
-        PROJECTS["mmdet" if name.startswith("mmdetection.") else "detectron2"](monkeypatch)
+    if name.startswith("detectron2."):
+        install_detectron2(monkeypatch)
     printed = io.StringIO()
     assert doctest.DocTestRunner().run(example, out=printed.write).failed == 0, printed.getvalue()
 
