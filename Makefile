@@ -1,5 +1,5 @@
 # make quick   the linters and the tests of the library: 3 minutes on 2 cores, once everything is set up
-# make demo    set everything up and run the main job on data it draws itself (under 10 minutes on 2 cores)
+# make demo    set everything up and train on the images that come along (under 10 minutes on 2 cores)
 # make test    set everything up and run every check
 # make help    the rest
 
@@ -46,7 +46,7 @@ $(VENV)/.built: $(VENV)/.packages $(sources)
 	$(python) -m pseudo_iou_ops.env
 	touch $@
 
-demo: setup ## train the small detector on drawn scenes, evaluate it, draw pictures
+demo: setup ## train a small detector on the microscope images in datasets/, evaluate it, draw pictures
 	$(python) -m detector demo --out $(RUNS)/demo
 
 tools: setup $(VENV)/.tools ## the same, and what the checks and the documentation need

@@ -23,6 +23,7 @@ def describe(device: torch.device, arguments: list[str]) -> dict[str, object]:
         "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
         "device": _device_name(device),
         "driver": _driver() if device.type == "cuda" else None,
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

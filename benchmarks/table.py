@@ -54,6 +54,8 @@ def render(document: dict[str, Any]) -> str:
 def head(environment: dict[str, Any]) -> str:
     """Where a run was made, and the command that repeats it."""
     facts = [environment["device"], f"{environment['threads']} threads", f"torch {environment['torch']}"]
+    if "instruction_set" in environment:  # not in the earliest results
+        facts.insert(1, environment["instruction_set"])
     if environment["driver"]:
         facts.append(f"driver {environment['driver']}")
     facts.append(f"commit {environment['commit']}, {environment['date'][:10]}")

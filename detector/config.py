@@ -59,8 +59,7 @@ class DataConfig:
     format: Literal["coco", "voc", "synthetic"] = "coco"
     """How the annotations are stored; synthetic draws its own scenes."""
     root: str = ""
-    """Folder of the data set, also looked for in $PSEUDO_IOU_OPS_DATA and in the checkout's datasets/;
-    synthetic: its cache, by default in the user's cache folder."""
+    """Folder of the data set, also looked for in $PSEUDO_IOU_OPS_DATA and in datasets/; synthetic: its cache."""
     train: SplitConfig = field(default_factory=SplitConfig)
     val: SplitConfig = field(default_factory=SplitConfig)
     classes: tuple[str, ...] = ()
@@ -130,8 +129,7 @@ class ModelConfig:
     backbone: Backbone = "resnet50"
     """A torchvision network; resnet10 is one of a block a stage, to learn from random weights on a CPU."""
     weights: str = "imagenet"
-    """none, imagenet (torchvision's file in the local torch cache) or a weights file, also looked for in
-    $PSEUDO_IOU_OPS_DATA."""
+    """none, imagenet (torchvision's, downloaded once) or a file, also looked for in $PSEUDO_IOU_OPS_DATA."""
     norm: Literal["frozen", "batch"] = "frozen"
     """Batch normalisation of the backbone: fixed at the loaded statistics, or trained."""
     trainable_stages: Annotated[int, Field(ge=0, le=5)] = 3
@@ -306,8 +304,7 @@ def dataclass_from_dict(kind: type[T], values: dict[str, Any], source: str = "")
     """Build a dataclass of dataclasses.
 
     Raises:
-        UsageError: a key is unknown, or a value has the wrong type or is out of its domain; the message names
-            ``source``, if there is one, and the field.
+        UsageError: a key is unknown, or a value is not in its field's domain. It names ``source`` and the field.
     """
     try:
         return TypeAdapter(kind).validate_python(values, extra="forbid")

@@ -22,7 +22,7 @@ class TrainingBatches(Sampler[list[Key]]):
         groups: (N,) the group of each image: a batch holds images of one group where that can be.
         batch_size: images of a step, of all processes together; all N if there are fewer.
         seed: of the order.
-        first_step: counted from 0 at the begin of the run.
+        first_step: counted from 0 at the start of the run.
         last_step: the first step that is not taken.
         rank: this process among ``ranks``.
         ranks: how many processes there are, N or fewer.

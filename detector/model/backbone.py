@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _freeze(net: Any, trainable_stages: int) -> None:
 
 
 def _load(net: nn.Module, config: ModelConfig) -> None:
-    file = _cached_imagenet_file(config.backbone) if config.weights == "imagenet" else find(config.weights)
+    file = _imagenet_file(config.backbone) if config.weights == "imagenet" else find(config.weights)
     given = {name: value for name, value in _read_weights(file).items() if not name.startswith("fc.")}
     expected = {
         name: value
@@ -94,18 +95,27 @@ def _load(net: nn.Module, config: ModelConfig) -> None:
     net.load_state_dict(given, strict=False)
 
 
-def _cached_imagenet_file(backbone: str) -> Path:
+def _imagenet_file(backbone: str) -> Path:
+    """torchvision's file in torch's cache, downloaded if it is not there yet."""
     if backbone == "resnet10":
         raise UserError("model.weights: torchvision has none of resnet10; give a file or none, got imagenet")
     weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
     file: Path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.is_file():
-        digest = file.stem.rpartition("-")[2]  # torchvision names its files so
-        raise UserError(
-            f"model.weights: {file} is missing; put {weights.url} there (its sha256 begins with {digest}), "
-            f"or give another file with --model.weights"
-        )
+        _download(weights.url, file)
     return file
+
+
+def _download(url: str, file: Path) -> None:
+    digest = file.stem.rpartition("-")[2]  # torchvision names its files so
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=digest, progress=sys.stderr.isatty())
+    except (OSError, RuntimeError) as error:  # no network, no room, or another digest
+        raise UserError(
+            f"model.weights: {url} can not be downloaded: {error}; put it into {file.parent} (its sha256 begins with "
+            f"{digest}), or give another file with --model.weights"
+        ) from None
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

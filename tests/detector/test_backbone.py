@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+import types
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch._subclasses import FakeTensorMode
 from torchvision.models.resnet import BasicBlock
 
@@ -75,7 +79,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
         assert loaded["conv1.weight"].dtype == torch.float32
 
 
-def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"other\.pth: not weights of resnet18: \d+ tensors missing"):
         build_backbone(ModelConfig(backbone="resnet18", weights=str(tmp_path / "other.pth")))
@@ -84,7 +88,33 @@ def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         build_backbone(ModelConfig(backbone="resnet18", weights=str(tmp_path / "text.pth")))
     with pytest.raises(UserError, match=r"model\.weights: no file 'nowhere\.pth'"):
         build_backbone(ModelConfig(backbone="resnet18", weights="nowhere.pth"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    message = r"resnet18-f37072fd\.pth is missing; put https://\S+ there \(its sha256 begins with f37072fd\)"
+
+
+def test_imagenet_weights_are_downloaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From torchvision's address into torch's cache, and held to the digest in the name."""
+    content = io.BytesIO()
+    torch.save(torchvision.models.resnet18().state_dict(), content)
+    served = tmp_path / f"resnet18-{hashlib.sha256(content.getvalue()).hexdigest()[:8]}.pth"
+    served.write_bytes(content.getvalue())
+    wrong = tmp_path / "resnet18-00000000.pth"
+    wrong.write_bytes(content.getvalue())
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    config = ModelConfig(backbone="resnet18", weights="imagenet")
+
+    def serve(url: str) -> None:
+        weights = {"IMAGENET1K_V1": types.SimpleNamespace(url=url)}
+        monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: weights)
+
+    serve(served.as_uri())
+    build_backbone(config)
+    served.unlink()
+    build_backbone(config)
+    serve(wrong.as_uri())
+    with pytest.raises(UserError, match=r"00000000\.pth can not be downloaded: invalid hash value"):
+        build_backbone(config)
+    serve((tmp_path / "missing-f37072fd.pth").as_uri())
+    message = (
+        r"model\.weights: file://\S+ can not be downloaded: .*; put it into .*checkpoints \(its sha256 begins with f370"
+    )
     with pytest.raises(UserError, match=message):
-        build_backbone(ModelConfig(backbone="resnet18", weights="imagenet"))
+        build_backbone(config)
