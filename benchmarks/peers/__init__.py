@@ -50,7 +50,11 @@ BASELINE = "pseudo_iou_ops, out="
 
 def contestants() -> list[Assigner]:
     """A fresh set: the one that keeps its result starts without one."""
-    found = [
+    return [*_peers(), *_ours(), *_optional()]
+
+
+def _peers() -> list[Assigner]:
+    return [
         # Per image, points x boxes; the filter of the paper's released code, candidate by candidate.
         Assigner(
             "mmdetection-style, scalar filter",
@@ -103,6 +107,11 @@ def contestants() -> list[Assigner]:
         ),
         # Lists the points of every box's window, scatters the minimum.
         Assigner("box-major", box_major.assign),
+    ]
+
+
+def _ours() -> list[Assigner]:
+    return [
         # Written into an earlier result.
         Assigner(BASELINE, fused.AssignInto(), is_capturable=True, is_ours=True),
         # A fresh result.
@@ -114,6 +123,10 @@ def contestants() -> list[Assigner]:
             is_ours=True,
         ),
     ]
+
+
+def _optional() -> list[Assigner]:
+    found = []
     if find_spec("torchvision") is not None:
         found.append(
             # Its own matching and rule (center sampling); matches only, no targets.
