@@ -47,7 +47,7 @@ def draw(sweep: Sequence[dict[str, Any]], path: Path) -> None:
     figure.legend(*times.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     first = sweep[0]
     figure.suptitle(f"{first['images']} images, {first['points_per_image']} points an image")
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=100)
     pyplot.close(figure)
 
 

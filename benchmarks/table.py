@@ -74,6 +74,13 @@ def summary(results: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join([markdown(["median of a call", *columns], rows), *left_out])
 
 
+def excerpt(results: Sequence[dict[str, Any]], workloads: Sequence[str], names: Sequence[str]) -> str:
+    """The README's table: some contestants on some workloads, by the default metric."""
+    chosen = [result for result in results if _title(result) in workloads]
+    rows = [[name, *(_cell(result, name) for result in chosen)] for name in names]
+    return markdown(["median of a call", *map(_title, chosen)], rows)
+
+
 def _names(results: Sequence[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(entry["name"] for result in results for entry in result["contestants"]))
 
