@@ -21,7 +21,7 @@ try:
 except ImportError:
     sys.exit(
         "pseudo_iou_ops builds against the torch it will run with: install torch first, then run "
-        "`pip install --no-build-isolation .`"
+        "`pip install --no-build-isolation -e .`"
     )
 
 from setuptools import setup

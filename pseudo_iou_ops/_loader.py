@@ -12,7 +12,7 @@ import torch
 
 _REBUILD = (
     "install a CUDA toolkit with nvcc (or set CUDA_HOME) and run "
-    "`PSEUDO_IOU_OPS_CUDA=on pip install --no-build-isolation --force-reinstall --no-deps .` in the source tree"
+    "`PSEUDO_IOU_OPS_CUDA=on pip install --no-build-isolation --force-reinstall --no-deps -e .` in the source tree"
 )
 
 
@@ -27,7 +27,7 @@ def _load_cpu() -> None:
     except ImportError as error:
         raise ImportError(
             f"pseudo_iou_ops: its compiled library _C could not be loaded: {error}. Install torch first, then run "
-            f"`pip install --no-build-isolation .` in the source tree (an editable install is built anew with "
+            f"`pip install --no-build-isolation -e .` in the source tree (an editable install is built anew with "
             f"`python setup.py build_ext --inplace`).",
             name=__package__,
         ) from error
