@@ -83,7 +83,7 @@ def test_missing_cpu_library() -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: pseudo_iou_ops: its compiled library _C could not be loaded"), done.stderr
     assert "undefined symbol: f" in last
-    assert "pip install --no-build-isolation ." in last
+    assert "pip install --no-build-isolation -e ." in last
 
 
 @pytest.fixture
