@@ -31,5 +31,5 @@ if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; 
     exit 3
 fi
 exec "$python" -m detector sweep --file "$sweep" --out "$out" --time-limit "$seconds" \
-    ${WEIGHTS:+--model.weights "$WEIGHTS" --model.stride-in-1x1 True} \
+    ${WEIGHTS:+--model.weights "$WEIGHTS" --model.stride-in-1x1} \
     --train.device cuda --train.amp bf16 ${options[@]+"${options[@]}"}

@@ -7,6 +7,7 @@ import doctest
 import importlib.util
 import inspect
 import io
+import itertools
 import pkgutil
 import re
 import shlex
@@ -153,6 +154,10 @@ def assert_options_exist(module: str, arguments: list[str]) -> None:
         listed = help_of(module, command)
         for option in (word.partition("=")[0] for word in arguments if word.startswith("--")):
             assert re.search(rf"(?<![\w.-]){option.replace('_', '-')}(?![\w.-])", listed), f"{name} has no {option}"
+        for option, value in itertools.pairwise(arguments):
+            section, _, field = option.replace("_", "-").rpartition(".")
+            is_flag = option.startswith("--") and f"{section}.no-{field}" in listed
+            assert not (is_flag and value in ("True", "False")), f"{option} is a flag, which takes no value"
 
 
 def test_a_command_that_does_not_exist_is_found() -> None:
@@ -161,6 +166,8 @@ def test_a_command_that_does_not_exist_is_found() -> None:
         assert_options_exist("detector", ["train", "--train.batch-sizes", "4"])
     with pytest.raises(AssertionError):
         assert_options_exist("detector", ["trains"])
+    with pytest.raises(AssertionError, match="is a flag"):
+        assert_options_exist("detector", ["train", "--data.ignore-regions", "True"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
