@@ -94,6 +94,7 @@ def test_box_loss_weighted_by_centerness(implementation: Literal["fused", "torch
 def test_fused_losses_are_those_of_plain_torch(
     config: Config, batch: Batch, changes: dict[str, dict[str, Any]]
 ) -> None:
+    torch.manual_seed(0)
     model = build_model(changed(config, changes), CLASSES, CPU)
     # Boxes of about a stride: the op takes an IoU below 1e-6, as relu gives at first, for 1e-6.
     nn.init.constant_(model.head.box_output.bias, 1.0)  # type: ignore[arg-type]
