@@ -20,7 +20,9 @@ _PLACES = {
     "model": ("weights",),
     "train": ("device", "seed", "log_every", "save_every"),
 }
-_OWN_COLUMNS = ("cell", "seed", "kept_points", "boxes_without_positive", "settings")
+# Before and after the columns of the figures.
+_FIRST_COLUMNS = ("cell", "seed")
+_LAST_COLUMNS = ("kept_points", "boxes_without_positive", "steps", "seconds", "commit", "settings")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Result:
     seed: int
     kept_points: float
     boxes_without_positive: float
+    steps: int
+    seconds: float
+    """Of training, whatever it was interrupted by; loading the data set, saving and evaluating do not count."""
+    commit: str
+    """Of the sources, by :func:`pseudo_iou_ops.env.source_commit`; empty where they are installed."""
     settings: str
     """:func:`settings_digest` of its configuration."""
     figures: dict[str, float]
@@ -60,21 +67,25 @@ def write_results(file: Path, results: Sequence[Result], metrics: Sequence[str])
     """Write all rows at once: the file holds old or new content, never a part."""
     temporary = file.with_suffix(".partial")
     with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ("cell", "seed", *metrics, *_OWN_COLUMNS[2:]))
+        writer = csv.DictWriter(stream, (*_FIRST_COLUMNS, *metrics, *_LAST_COLUMNS), lineterminator="\n")
         writer.writeheader()
         for result in results:
-            row = {name: getattr(result, name) for name in _OWN_COLUMNS}
+            row = {name: getattr(result, name) for name in (*_FIRST_COLUMNS, *_LAST_COLUMNS)}
             writer.writerow({**row, **{name: result.figures[name] for name in metrics}})
     os.replace(temporary, file)
 
 
 def _result(row: dict[str, str]) -> Result:
-    figures = {name: float(value) for name, value in row.items() if name not in _OWN_COLUMNS}
+    own = (*_FIRST_COLUMNS, *_LAST_COLUMNS)
+    figures = {name: float(value) for name, value in row.items() if name not in own}
     return Result(
         row["cell"],
         int(row["seed"]),
         float(row["kept_points"]),
         float(row["boxes_without_positive"]),
+        int(row["steps"]),
+        float(row["seconds"]),
+        row["commit"],
         row["settings"],
         figures,
     )

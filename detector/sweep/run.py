@@ -11,9 +11,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pseudo_iou_ops.env import source_commit
+
 from ..config import Config, DataConfig, config_to_yaml
 from ..data import Annotations
 from ..engine.checkpoint import load_checkpoint
+from ..engine.log import METRICS
 from ..engine.train import CHECKPOINT, total_steps
 from ..errors import Stopped, UsageError, UserError
 from ..runtime import training_images
@@ -74,8 +77,9 @@ def run_sweep(
             print(f"run {position} of {total}: {cell.name}, seed {config.train.seed}", flush=True)
             images = annotations.of(config)
             folder = out / "runs" / f"{cell.slug}-seed{config.train.seed}"
+            steps = total_steps(config, len(images))
             try:
-                figures = runner.train_and_score(config, folder, total_steps(config, len(images)))
+                figures = runner.train_and_score(config, folder, steps)
             except Stopped:
                 write_report(sweep, configs, results, out)
                 raise Stopped(
@@ -84,7 +88,8 @@ def run_sweep(
                     128 + signal.SIGTERM,
                 ) from None
             kept = kept_by(config.assign.rule(), images, config.data)
-            results.append(_result(cell, config, kept, figures, sweep.metrics))
+            seconds = training_seconds(folder / METRICS)
+            results.append(_result(cell, config, kept, figures, sweep.metrics, steps, seconds))
             write_results(out / RESULTS, results, sweep.metrics)
     write_report(sweep, configs, results, out)
     print((out / TABLE).read_text(encoding="utf-8"))
@@ -150,6 +155,16 @@ def read_figures(file: Path) -> dict[str, float]:
     return {name: 100 * value for name, value in stats.items()}
 
 
+def training_seconds(file: Path) -> float:
+    """The time of all steps in a metrics.jsonl, those of a run that was interrupted and resumed included."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    logged = [row for row in rows if "seconds_per_step" in row]
+    before = [0, *(row["step"] for row in logged)]
+    return float(
+        sum((row["step"] - begin) * row["seconds_per_step"] for begin, row in zip(before, logged, strict=False))
+    )
+
+
 class _TrainingSets:
     """The annotations of the last data set asked for: a sweep's cells mostly share one."""
 
@@ -186,7 +201,15 @@ def _is_finished(cell: Cell, seed: int, config: Config, results: Sequence[Result
     return False
 
 
-def _result(cell: Cell, config: Config, kept: Kept, figures: dict[str, float], metrics: Sequence[str]) -> Result:
+def _result(
+    cell: Cell,
+    config: Config,
+    kept: Kept,
+    figures: dict[str, float],
+    metrics: Sequence[str],
+    steps: int,
+    seconds: float,
+) -> Result:
     missing = [name for name in metrics if name not in figures]
     if missing:
         raise UserError(f"metrics: the evaluation has no {', '.join(missing)}; it has {', '.join(figures)}")
@@ -195,6 +218,9 @@ def _result(cell: Cell, config: Config, kept: Kept, figures: dict[str, float], m
         config.train.seed,
         100 * kept.points,
         100 * kept.boxes_without_positive,
+        steps,
+        round(seconds, 1),
+        source_commit() or "",
         settings_digest(config),
         {name: figures[name] for name in metrics},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import sys
 import time
@@ -24,9 +25,10 @@ from detector.signals import StopRequest
 from detector.sweep import TABLES, Cell, Sweep, cell_config, load_sweep
 from detector.sweep.kept import kept_by, level_shapes
 from detector.sweep.results import Result, read_results, settings_digest, write_results
-from detector.sweep.run import Runner, run_until
+from detector.sweep.run import Runner, run_until, training_seconds
 from detector.sweep.table import markdown_table
 from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops.env import source_commit
 
 CELLS = """cells:
   - {name: Pseudo-IoU, settings: {assign: {threshold: 0.3}}}
@@ -158,13 +160,25 @@ def test_level_shapes_are_the_networks(config: Config, height: int, width: int) 
 def test_results_survive_their_file(config: Config, tmp_path: Path) -> None:
     file = tmp_path / "results.csv"
     assert read_results(file) == []
-    results = [Result("a, b", seed, 43.5, 1.25, "abc", {"AP": 12.5 + seed, "AP50": 30.0}) for seed in (0, 1)]
+    results = [
+        Result("a, b", seed, 43.5, 1.25, 150, 61.5, "0123456789ab", "abc", {"AP": 12.5 + seed, "AP50": 30.0})
+        for seed in (0, 1)
+    ]
     write_results(file, results, ("AP", "AP50"))
     assert read_results(file) == results
-    assert file.read_text().splitlines()[0] == "cell,seed,AP,AP50,kept_points,boxes_without_positive,settings"
+    assert file.read_text().splitlines()[0] == (
+        "cell,seed,AP,AP50,kept_points,boxes_without_positive,steps,seconds,commit,settings"
+    )
     file.write_text("hello\nworld\n")
     with pytest.raises(UserError, match=r"results\.csv: not the results of a sweep"):
         read_results(file)
+
+
+def test_training_seconds_are_those_of_the_steps_alone(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    rows = ({"step": 2, "seconds_per_step": 1.5}, {"step": 2, "eval_AP": 0.1}, {"step": 5, "seconds_per_step": 2.0})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert training_seconds(file) == 2 * 1.5 + 3 * 2.0
 
 
 def test_the_digest_tells_settings_from_places(config: Config) -> None:
@@ -182,8 +196,10 @@ def test_the_digest_tells_settings_from_places(config: Config) -> None:
 
 def test_table_with_mean_deviation_and_what_was_not_run() -> None:
     cells = (Cell("a", published={"AP": 36.8}), Cell("b"), Cell("c"))
-    results = [Result("a", seed, 43.46, 0.9, "", {"AP": ap}) for seed, ap in enumerate((10.0, 11.0, 12.0))]
-    results.append(Result("b", 0, 100.0, 0.0, "", {"AP": 9.0}))
+    results = [
+        Result("a", seed, 43.46, 0.9, 150, 61.5, "", "", {"AP": ap}) for seed, ap in enumerate((10.0, 11.0, 12.0))
+    ]
+    results.append(Result("b", 0, 100.0, 0.0, 150, 61.5, "", "", {"AP": 9.0}))
     lines = markdown_table(Sweep("title", ("AP",), cells, seeds=(0, 1, 2)), results).splitlines()
     assert lines[0] == "# title"
     assert lines[2].startswith("4 runs finished, 5 not run.")
@@ -206,6 +222,8 @@ def test_a_sweep_runs_every_cell_once(
     assert [(result.cell, result.seed) for result in results] == [("none", 3), ("Pseudo-IoU", 3)]
     assert results[0].kept_points == 100.0
     assert 50 < results[1].kept_points < 90
+    assert all(result.steps == 2 and result.seconds > 0 for result in results)
+    assert results[0].commit == (source_commit() or "")
     assert (tmp_path / "out" / "plot.png").stat().st_size > 10_000
     out, err = capfd.readouterr()
     assert "2 runs finished, 0 not run." in out, err
