@@ -11,7 +11,7 @@ from pseudo_iou_ops import AssignRule
 from ..visualise.palette import INK, colour, pyplot
 from .plan import Cell, Sweep
 from .results import Result
-from .table import mean_and_deviation
+from .seeds import mean_and_deviation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,28 @@ def draw_sweep(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Resu
     handles, names = grid[0, -1].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(sweep.title, fontsize=10, color=INK)
+    figure.savefig(file, dpi=150, facecolor="white")
+    plt.close(figure)
+
+
+def draw_order(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Result], file: Path) -> None:
+    """Write a picture of the sweep's first metric, cell by cell, the highest first; dots are single runs."""
+    plt = pyplot()
+    points = [_point(sweep.metrics[0], cell, rule, results) for cell, rule in zip(sweep.cells, rules, strict=True)]
+    series = _series(points)
+    finished = [(point.mean, point) for point in points if point.mean is not None]
+    lowest_first = sorted(finished, key=lambda pair: pair[0])
+    figure, axes = plt.subplots(figsize=(7.2, 1.0 + 0.3 * len(lowest_first)), layout="constrained")
+    for position, (mean, point) in enumerate(lowest_first):
+        ink = colour(series.index(point.series))
+        single = [result.figures[sweep.metrics[0]] for result in results if result.cell == point.name]
+        axes.plot(single, [position] * len(single), marker="o", linestyle="", color=ink, markersize=3.5, alpha=0.45)
+        axes.errorbar(mean, position, xerr=point.deviation, marker="|", markersize=11, color=ink, capsize=3)
+    axes.set_yticks(range(len(lowest_first)), [point.name for _, point in lowest_first], parse_math=False)
+    axes.set_xlabel(f"{sweep.metrics[0]}, percent: each run, their mean and standard deviation")
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(sweep.title, fontsize=10, color=INK)
     figure.savefig(file, dpi=150, facecolor="white")
     plt.close(figure)
 

@@ -23,13 +23,14 @@ from ..runtime import training_images
 from ..signals import StopRequest
 from .kept import Kept, kept_by
 from .plan import Cell, Sweep
-from .plot import draw_sweep
+from .plot import draw_order, draw_sweep
 from .results import Result, read_results, settings_digest, write_results
 from .table import markdown_table
 
 RESULTS = "results.csv"
 TABLE = "table.md"
 PLOT = "plot.png"
+ORDER = "order.png"
 # Before the time limit the run at work is told to stop: to end its step and write its checkpoint takes a while.
 SAVING_SECONDS = 20.0
 
@@ -37,9 +38,10 @@ SAVING_SECONDS = 20.0
 def run_sweep(
     sweep: Sweep, configs: Sequence[Config], out: Path, time_limit: float | None = None, processes: int = 1
 ) -> None:
-    """Train and score every cell with every seed, the seeds one after another; write results.csv, table.md, plot.png.
+    """Train and score every cell with every seed, the seeds one after another.
 
-    A run in results.csv is not repeated, an interrupted one goes on from its checkpoint.
+    Writes results.csv, table.md, plot.png and order.png. A run in results.csv is not repeated, an interrupted one goes
+    on from its checkpoint.
 
     Args:
         sweep: the cells, their names and published figures.
@@ -93,13 +95,15 @@ def run_sweep(
             write_results(out / RESULTS, results, sweep.metrics)
     write_report(sweep, configs, results, out)
     print((out / TABLE).read_text(encoding="utf-8"))
-    print(f"wrote {out / RESULTS}, {out / TABLE} and {out / PLOT}")
+    print(f"wrote {', '.join(str(out / name) for name in (RESULTS, TABLE, PLOT, ORDER))}")
 
 
 def write_report(sweep: Sweep, configs: Sequence[Config], results: Sequence[Result], out: Path) -> None:
-    """The table and the plot of what is finished; the rest is "not run"."""
+    """The table and the pictures of what is finished; the rest is "not run"."""
+    rules = [config.assign.rule() for config in configs]
     (out / TABLE).write_text(markdown_table(sweep, results), encoding="utf-8")
-    draw_sweep(sweep, [config.assign.rule() for config in configs], results, out / PLOT)
+    draw_sweep(sweep, rules, results, out / PLOT)
+    draw_order(sweep, rules, results, out / ORDER)
 
 
 class Runner:

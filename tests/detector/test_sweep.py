@@ -26,6 +26,7 @@ from detector.sweep import TABLES, Cell, Sweep, cell_config, load_sweep
 from detector.sweep.kept import kept_by, level_shapes
 from detector.sweep.results import Result, read_results, settings_digest, write_results
 from detector.sweep.run import Runner, run_until, training_seconds
+from detector.sweep.seeds import paired_difference, student
 from detector.sweep.table import markdown_table
 from pseudo_iou_ops import AssignRule
 from pseudo_iou_ops.env import source_commit
@@ -200,13 +201,38 @@ def test_table_with_mean_deviation_and_what_was_not_run() -> None:
         Result("a", seed, 43.46, 0.9, 150, 61.5, "", "", {"AP": ap}) for seed, ap in enumerate((10.0, 11.0, 12.0))
     ]
     results.append(Result("b", 0, 100.0, 0.0, 150, 61.5, "", "", {"AP": 9.0}))
+    results += [Result("b", 2, 100.0, 0.0, 150, 61.5, "0123", "", {"AP": 13.0})]
     lines = markdown_table(Sweep("title", ("AP",), cells, seeds=(0, 1, 2)), results).splitlines()
     assert lines[0] == "# title"
-    assert lines[2].startswith("4 runs finished, 5 not run.")
-    assert lines[4] == "| cell | AP, published | AP | runs | kept points | boxes without positive |"
-    assert lines[6] == "| a | 36.8 | 11.0 ± 1.0 | 3 | 43.5 | 0.9 |"
-    assert lines[7] == "| b |  | 9.0 | 1 | 100.0 | 0.0 |"
-    assert lines[8] == "| c |  | not run | 0 |  |  |"
+    assert lines[2].startswith("5 runs finished, 4 not run.")
+    assert lines[2].endswith("Commit 0123.")
+    assert lines[4] == "| cell | AP, published | AP | AP over a | runs | kept points | boxes without positive |"
+    assert lines[6] == "| a | 36.8 | 11.0 ± 1.0 |  | 3 | 43.5 | 0.9 |"
+    # By seed -1 and +1: no difference, a deviation of 1.414, and 12.706 * 1.414 / sqrt(2) to either side.
+    assert lines[7] == "| b |  | 11.0 ± 2.8 | +0.0 ± 12.7 | 2 | 100.0 | 0.0 |"
+    assert lines[8] == "| c |  | not run |  | 0 |  |  |"
+
+
+def test_a_single_seed_has_no_interval() -> None:
+    cells = (Cell("a"), Cell("b"))
+    results = [Result(cell.name, 0, 43.46, 0.9, 150, 61.5, "", "", {"AP": 10.0}) for cell in cells]
+    table = markdown_table(Sweep("title", ("AP",), cells), results)
+    assert "over a" not in table
+    assert "±" not in table.splitlines()[6]
+
+
+@pytest.mark.parametrize(("degrees", "value"), [(1, 12.706), (2, 4.303), (10, 2.228), (11, 2.201), (30, 2.042)])
+def test_students_t_is_the_tables(degrees: int, value: float) -> None:
+    """Printed tables: at 11 and 30 it is the expansion that is held."""
+    assert student(degrees) == pytest.approx(value, abs=1e-3)
+
+
+def test_a_paired_difference_counts_shared_seeds_alone() -> None:
+    found = paired_difference({0: 3.0, 1: 5.0, 2: 4.0, 7: 99.0}, {0: 1.0, 1: 2.0, 2: 3.0, 8: -99.0})
+    assert found is not None
+    assert found.mean == pytest.approx(2.0)
+    assert found.half_interval == pytest.approx(4.303 / 3**0.5, rel=1e-6)  # the deviation of 2, 3, 1 is 1
+    assert paired_difference({0: 3.0}, {0: 1.0, 1: 2.0}) is None
 
 
 def test_a_sweep_runs_every_cell_once(
@@ -224,7 +250,8 @@ def test_a_sweep_runs_every_cell_once(
     assert 50 < results[1].kept_points < 90
     assert all(result.steps == 2 and result.seconds > 0 for result in results)
     assert results[0].commit == (source_commit() or "")
-    assert (tmp_path / "out" / "plot.png").stat().st_size > 10_000
+    for picture in ("plot.png", "order.png"):
+        assert (tmp_path / "out" / picture).stat().st_size > 10_000
     out, err = capfd.readouterr()
     assert "2 runs finished, 0 not run." in out, err
 
@@ -254,6 +281,37 @@ def test_an_interrupted_run_goes_on(
     assert "| none | not run | not run | 0 |" in (tmp_path / "out" / "table.md").read_text()
     assert main(command) == 0
     assert calls == ["train none-seed0", "train none-seed0 again", "eval none-seed0"]
+
+
+def test_an_interrupted_sweep_has_the_results_of_an_unbroken_one(
+    sweep_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str]
+) -> None:
+    """Stopped in the middle of every run, and gone on with until it is done; the seconds alone may differ."""
+    command = ["sweep", "--file", str(sweep_file), "--seeds", "0", "1"]
+    assert main([*command, "--out", str(tmp_path / "unbroken")]) == 0
+    real, begun = Runner._call, set[str]()
+
+    def stops_at_first(runner: Runner, *arguments: str) -> None:
+        is_new = arguments[0] == "train" and arguments[4] not in begun
+        begun.add(arguments[4])
+        real(runner, *arguments, *(("--train.iterations", "1") if is_new else ()))
+        if is_new:
+            raise Stopped("stopped", 143)
+
+    monkeypatch.setattr(Runner, "_call", stops_at_first)
+    statuses = [main([*command, "--out", str(tmp_path / "broken")]) for _ in range(5)]
+    assert statuses == [143] * 4 + [0]
+    unbroken, broken = (read_results(tmp_path / name / "results.csv") for name in ("unbroken", "broken"))
+    assert len(broken) == 4
+    assert [dataclasses.replace(row, seconds=0.0) for row in broken] == [
+        dataclasses.replace(row, seconds=0.0) for row in unbroken
+    ]
+    for folder in ("none-seed0", "pseudo_iou-seed1"):
+        weights = [
+            torch.load(tmp_path / name / "runs" / folder / "last.pt", weights_only=True)["model"]
+            for name in ("unbroken", "broken")
+        ]
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_command_is_told_to_stop_at_the_deadline(tmp_path: Path) -> None:
