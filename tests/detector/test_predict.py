@@ -130,7 +130,11 @@ def test_compare_draws_a_line_per_image(
     assert "in 4 images, from a score of 0.0099 on" in out[0]
     width, height = Image.open(file).size
     assert main([*options, "--indices", "3", "--names", r"$\frac$", "Pseudo-IoU"]) == 0
-    assert capfd.readouterr().out.endswith("images 3 of the split\n")
+    recall_file = file.with_name("comparison_recall.png")
+    out = capfd.readouterr().out
+    assert out.endswith(f"images 3 of the split, and {recall_file}\n")
+    assert "| recall | $\\frac$ | Pseudo-IoU |" in out
+    assert Image.open(recall_file).size[0] > 500
     assert Image.open(file).size[1] < 0.7 * height
     assert width == Image.open(file).size[0]
 
