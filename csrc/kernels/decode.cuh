@@ -276,9 +276,16 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kSelectThreads, 1)
   PIOU_SHARED_ARRAY(Digit, digit, 1);
   PIOU_SHARED_ARRAY(Key, sorted, kSortedKeys);
   PIOU_SHARED_ARRAY(unsigned, count, 1);
+  PIOU_SHARED_ARRAY(int64_t, found_and_kept, 2);
+  if (threadIdx.x == 0) {
+    found_and_kept[0] = params.counts[blockIdx.x];
+    found_and_kept[1] = found_and_kept[0] < params.k ? found_and_kept[0] : params.k;
+    params.counts[blockIdx.x] = found_and_kept[1];
+  }
+  __syncthreads();
   const SelectMemory memory{histogram, sums, digit, sorted, count};
   const DecodeSlice slice = slice_at(params, blockIdx.x);
-  const int64_t found = params.counts[blockIdx.x], kept = found < params.k ? found : params.k;
+  const int64_t found = found_and_kept[0], kept = found_and_kept[1];
   const Key* const list = keys + slice.image * tiles.keys_per_image + tiles.first_key[slice.level];
   const Candidates<T> candidates{params, slice, found <= tiles.capacity[slice.level] ? list : nullptr, found};
   Key limit = ~Key{0};
@@ -295,8 +302,6 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kSelectThreads, 1)
   for (int64_t rank = kept + threadIdx.x; rank < params.k; rank += kSelectThreads) {
     write_candidate(params, slice, rank, 0);
   }
-  __syncthreads();  // all have read the count
-  if (threadIdx.x == 0) params.counts[blockIdx.x] = kept;
 }
 
 }  // namespace pseudo_iou_ops
