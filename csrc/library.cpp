@@ -50,7 +50,7 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
   m.def(
       "ltrb_loss(Tensor[] predictions, Tensor targets, Tensor? labels, Tensor? weights, "
       "Tensor? normalizer, int kind, bool with_gradients) -> (Tensor loss, Tensor[] gradients)");
-  // The best candidates of each level; see pseudo_iou_ops.decode_topk. CPU alone.
+  // The best candidates of each level; see pseudo_iou_ops.decode_topk.
   //   logits, ltrb (float32), centerness (or none): one a level, as the logits above; points (P, 2) float32
   //   boxes (B, L * k, 4), scores and labels (B, L * k), padded with 0, 0 and -1; counts (B, L)
   m.def(

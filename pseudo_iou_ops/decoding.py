@@ -53,11 +53,16 @@ def decode_topk(
 
     A candidate is a point with a class whose score, the sigmoid of its logit, is above the threshold. It ranks by its
     score, times the sigmoid of the centerness if given; of equals the lower point, then the lower class comes first.
-    On a CPU one kernel computes scores for what passes and boxes for what is kept; on CUDA plain torch does, with
-    the same result but for rounding and without a synchronisation.
+    A NaN, as a logit or a centerness, is no candidate; a logit below -87 has the score 0.
+
+    The logits are read once, as they lie; only what passes gets a score, and only what is kept a box. All is float32
+    (float64 is rounded to it first), and CPU and CUDA give the same bits. On CUDA a call is two kernels: nothing waits
+    for the device, and a CUDA graph can capture it. Any number of candidates has an exact result; where more than
+    16,384 of a level pass, its logits are read again, and above a k of 2,048 a level is chosen from part by part.
 
     Args:
-        logits: L times (B, C, H, W) or (B, P_l, C); dtypes as in :func:`pseudo_iou_ops.sigmoid_focal_loss`.
+        logits: L times (B, C, H, W) or (B, P_l, C); dtypes as in :func:`pseudo_iou_ops.sigmoid_focal_loss`. Fewer
+            than 2^32 - 1 an image and level.
         ltrb: L times (B, 4, H, W) or (B, P_l, 4) floating, distances from the points to the sides, in pixels.
         points: (P, 2) floating, x y in pixels, of all levels: :func:`pseudo_iou_ops.level_points`.
         centerness: L times (B, 1, H, W) or (B, P_l, 1), logits.
@@ -82,14 +87,14 @@ def decode_topk(
         (tensor([[ 1,  0, -1]]), tensor([[0.8808, 0.7311, 0.0000]]))
     """
     logits = _head_levels.as_levels("logits", logits)
+    _check_sizes(logits)
     ltrb = _like("ltrb", ltrb, 4, logits, torch.float32)
     centers = [] if centerness is None else _like("centerness", centerness, 1, logits, logits[0].dtype)
     _check_points(points, logits)
     _checks.check_number("score_threshold", score_threshold)
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"k: expected an integer of 1 or more, got {k!r}")
-    decode = _op if logits[0].is_cpu else decode_with_torch
-    return TopK(*decode(logits, ltrb, centers, points.to(torch.float32).contiguous(), score_threshold, k))
+    if not isinstance(k, int) or not 1 <= k < 2**31:
+        raise ValueError(f"k: expected an integer in [1, 2^31), got {k!r}")
+    return TopK(*_op(logits, ltrb, centers, points.to(torch.float32).contiguous(), score_threshold, k))
 
 
 def decode_with_torch(
@@ -100,11 +105,11 @@ def decode_with_torch(
     score_threshold: float,
     k: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The op in plain torch, for any device; the score of every point and class is made."""
+    """The op in plain torch, bit for bit, what its tests compare with; the score of every point and class is made."""
     parts = []
     level_points = points.split([_head_levels.num_points(level) for level in logits])
     for index, (level, own_points) in enumerate(zip(logits, level_points, strict=True)):
-        center = _rows(centerness[index]).float().sigmoid() if centerness else None
+        center = _exact_sigmoid(_rows(centerness[index]).float()) if centerness else None
         parts.append(_decode_level(_rows(level), _rows(ltrb[index]), center, own_points, score_threshold, k))
     boxes, scores, labels, counts = zip(*parts, strict=True)
     return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1), torch.stack(counts, 1)
@@ -114,12 +119,13 @@ def _decode_level(
     logits: Tensor, ltrb: Tensor, centerness: Tensor | None, points: Tensor, score_threshold: float, k: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     images, num_points, classes = logits.shape
-    class_scores = logits.float().sigmoid()
+    class_scores = _exact_sigmoid(logits.float())
     scores = class_scores if centerness is None else class_scores * centerness
+    is_candidate = (class_scores > score_threshold) & ~scores.isnan()
     # Scores are not negative, so their bits rise with them; the place below decides between equals.
     places = torch.arange(num_points * classes, device=logits.device)
     keys = (scores.flatten(1).view(torch.int32).to(torch.int64) << 32) | (0xFFFFFFFF - places)
-    keys = torch.where(class_scores.flatten(1) > score_threshold, keys, -1)
+    keys = torch.where(is_candidate.flatten(1), keys, -1)
     best = keys.topk(min(k, num_points * classes), dim=1).values
     best = torch.nn.functional.pad(best, (0, k - best.shape[1]), value=-1)
     there = best >= 0
@@ -137,6 +143,21 @@ def _decode_level(
         torch.where(there, place - point * classes, -1),
         there.sum(dim=1),
     )
+
+
+def _exact_sigmoid(logits: Tensor) -> Tensor:
+    """The float32 sigmoid of csrc/core/decode.h: its operations in its order, so that every device gives its bits."""
+    x = -logits.abs()
+    shifted = x * 1.44269504 + 12582912.0
+    exponent = shifted - 12582912.0
+    rest = exponent * 2.12194440e-4 + (exponent * -0.693359375 + x)
+    series = rest * 1.381446724e-3 + 8.368780836e-3
+    for coefficient in (4.166839272e-2, 1.666651964e-1, 4.999999404e-1):
+        series = series * rest + coefficient
+    mantissa = (series * rest * rest + rest) + 1.0
+    exponential = (mantissa.view(torch.int32) + (shifted.view(torch.int32) << 23)).view(torch.float32)
+    exponential = torch.where(x < -87, 0.0, exponential)
+    return torch.where(logits.isnan(), logits, torch.where(logits < 0, exponential, 1.0) / (1.0 + exponential))
 
 
 def _rows(level: Tensor) -> Tensor:
@@ -159,6 +180,13 @@ def _like(
         if level.device != own.device:
             raise ValueError(f"{name}: expected device {own.device}, that of the logits, got {level.device}")
     return result
+
+
+def _check_sizes(logits: Sequence[Tensor]) -> None:
+    for level in logits:
+        size = level.shape[1:].numel()
+        if size >= 2**32 - 1:
+            raise ValueError(f"logits: expected fewer than 2^32 - 1 an image and level, got {size}")
 
 
 def _check_points(points: Tensor, logits: Sequence[Tensor]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ._checks import check_levels
+from ._checks import check_levels, check_offset
 
 
 def level_points(
@@ -30,7 +30,7 @@ def level_points(
         (P, 2) float32, x y in input-image pixels, P = sum(H * W): level-major, then row-major.
 
     Raises:
-        ValueError: the numbers of shapes and strides differ, or one is out of its domain.
+        ValueError: the numbers of shapes and strides differ, or an argument is out of its domain.
         TypeError: an argument has the wrong type.
 
     Examples:
@@ -41,6 +41,7 @@ def level_points(
                 [ 8.,  8.]])
     """
     check_levels(level_shapes, strides)
+    check_offset(offset)
     shift = torch.tensor(offset, dtype=torch.float32, device=device)
     levels = []
     for (height, width), stride in zip(level_shapes, strides, strict=True):

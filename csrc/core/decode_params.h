@@ -11,19 +11,17 @@ struct DecodeParams {
   Head centerness;      // one channel of logits; no levels: no centerness
   const float* points;  // (points, 2)
   float score_threshold;
-  int64_t k;  // of a level
+  float logit_bound;  // no logit below it has a score above the threshold
+  int64_t k;          // of a level
 
   float* boxes;     // (images, levels, k, 4)
   float* scores;    // (images, levels, k)
   int64_t* labels;  // (images, levels, k)
   int64_t* counts;  // (images, levels)
-};
 
-// Where a channel of a point lies among the values of its level.
-PIOU_HOST_DEVICE int64_t value_index(const HeadLevel& level, int64_t channels, int64_t image, int64_t point,
-                                     int64_t channel) {
-  return image * level.num_points * channels +
-         (level.channels_last ? point * channels + channel : channel * level.num_points + point);
-}
+  PIOU_HOST_DEVICE int64_t level_size(int level) const {  // logits of an image
+    return logits.levels[level].num_points * logits.num_channels;
+  }
+};
 
 }  // namespace pseudo_iou_ops

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image, nms
 
+from pseudo_iou_ops import decode_topk
+
 from ..config import PostprocessConfig
 from .head import Predictions
 
@@ -39,15 +41,38 @@ def detections(predictions: Predictions, points: Tensor, sizes: Tensor, config: 
         sizes: (B, 2), height and width of the images without padding.
         config: thresholds and limits.
     """
-    decoded = decode(predictions, points)
-    return [
-        image_detections(decoded, index, predictions.level_shapes, (int(height), int(width)), config)
-        for index, (height, width) in enumerate(sizes.tolist())
-    ]
+    best = decode_topk(
+        predictions.class_maps,
+        predictions.ltrb_maps,
+        points,
+        predictions.centerness_maps,
+        config.score_threshold,
+        config.candidates_per_level,
+    )
+    found = []
+    for index, (height, width) in enumerate(sizes.tolist()):
+        there = best.labels[index] >= 0
+        candidates = Detections(best.boxes[index][there], best.scores[index][there], best.labels[index][there])
+        found.append(suppressed(candidates, (int(height), int(width)), config))
+    return found
+
+
+def suppressed(candidates: Detections, size: tuple[int, int], config: PostprocessConfig) -> Detections:
+    """What non-maximum suppression leaves of an image's candidates; ``size``: its height, width without padding."""
+    boxes = clip_boxes_to_image(candidates.boxes, size)
+    # Boxes of different classes are moved apart, so that they never meet. Without the branch on the number of
+    # boxes that torchvision's batched_nms has, this can be exported.
+    apart = boxes + (candidates.labels * (max(size) + 1)).unsqueeze(1)
+    best = nms(apart, candidates.scores, config.nms_threshold)[: config.detections_per_image]
+    return Detections(boxes[best], candidates.scores[best], candidates.labels[best])
 
 
 def decode(predictions: Predictions, points: Tensor) -> Decoded:
-    """The box and the scores of every point, from distances and ``points`` (P, 2) float32, x y, in pixels."""
+    """The box and the scores of every point, from distances and ``points`` (P, 2) float32, x y, in pixels.
+
+    This and :func:`image_detections` are :func:`detections` in plain torch, for an exported network: other runtimes
+    do not have the library's op.
+    """
     boxes = torch.cat((points - predictions.ltrb[..., :2], points + predictions.ltrb[..., 2:]), dim=-1)
     class_scores = predictions.class_logits.float().sigmoid()
     if predictions.centerness_logits is None:
@@ -76,14 +101,8 @@ def image_detections(
         kept.append(passing[best[: config.candidates_per_level]] + first * num_classes)
         first += height * width
     candidates = torch.cat(kept)
-    candidate_scores = scores.flatten()[candidates]
-    labels = candidates % num_classes
-    candidate_boxes = clip_boxes_to_image(boxes[candidates // num_classes], size)
-    # Boxes of different classes are moved apart, so that they never meet. Without the branch on the number of
-    # boxes that torchvision's batched_nms has, this can be exported.
-    apart = candidate_boxes + (labels * (max(size) + 1)).unsqueeze(1)
-    best = nms(apart, candidate_scores, config.nms_threshold)[: config.detections_per_image]
-    return Detections(candidate_boxes[best], candidate_scores[best], labels[best])
+    best_boxes, labels = boxes[candidates // num_classes], candidates % num_classes
+    return suppressed(Detections(best_boxes, scores.flatten()[candidates], labels), size, config)
 
 
 def rescaled(found: Detections, size: Tensor, original_size: Tensor) -> Detections:

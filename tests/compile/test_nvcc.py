@@ -146,6 +146,13 @@ def test_ptx_of_the_labels_rounds_every_operation(compiled: Callable[[str], Comp
         assert not re.search(forbidden, ptx), f"{forbidden} in the PTX of {LABELS}"
 
 
+def test_ptx_of_decode_topk_rounds_every_operation(compiled: Callable[[str], Compiled]) -> None:
+    """Its scores decide which candidate is kept, on every device the same."""
+    ptx = compiled("csrc/launch/decode.cu").ptx
+    assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32"} <= set(re.findall(r"\w+\.rn\.f32", ptx))
+    assert not re.search(r"\bfma\.|\bmad\.\w*\.?f32|\.approx|\.ftz|\b(?:add|sub|mul)\.f32", ptx)
+
+
 def test_the_scan_would_notice_contraction(tmp_path: Path) -> None:
     """Without -fmad=false nvcc fuses: the scan above must be able to fail."""
     assert NVCC is not None

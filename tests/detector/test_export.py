@@ -66,7 +66,10 @@ def needs_onnx() -> None:
 
 
 def test_the_exported_network_detects_what_the_detector_does(model: Detector) -> None:
-    """Padded inside the graph instead of by the loader."""
+    """Padded inside the graph instead of by the loader, and decoded by plain torch instead of the library's op.
+
+    Both have the same candidates; the op's sigmoid rounds in its own way.
+    """
     for image in noise():
         sample = image_sample(image)
         batch = collate([sample])
@@ -74,8 +77,9 @@ def test_the_exported_network_detects_what_the_detector_does(model: Detector) ->
             expected = model.detect(batch.images, batch.sizes)[0]
             got = ExportedDetector(model)(image.unsqueeze(0))
         assert len(expected.scores) > 10
-        for one, two in zip(got, expected, strict=True):
-            assert torch.equal(one, two)
+        assert torch.equal(got[0], expected.boxes)
+        assert torch.equal(got[2], expected.labels)
+        torch.testing.assert_close(got[1], expected.scores, rtol=1e-6, atol=0)
 
 
 def image_sample(image: Tensor) -> Sample:

@@ -3,6 +3,7 @@
 
 #include "../../csrc/ops/assign_settings.h"
 #include "assign_run.h"
+#include "decode.h"
 #include "faulty_kernels.h"
 #include "losses.h"
 
@@ -51,6 +52,7 @@ PYBIND11_MODULE(_emulated, m) {
   m.def("class_loss", &losses::class_loss);
   m.def("ltrb_loss", &losses::ltrb_loss);
   m.def("scale", &losses::scale);
+  m.def("decode_topk", &decoding::decode_topk);
   m.def("run_faulty_kernel", [](const std::string& name, const std::string& schedule, unsigned seed) {
     return faulty::run(name, schedule_named(schedule), seed);
   });

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from emulated import build, emulated_call, loss_call
+from decode_samples import crowded_samples, decode_sample, random_sample
+from emulated import build, decode_call, emulated_call, loss_call
 from loss_samples import DTYPES, LAYOUTS, box_sample, class_sample
 from samples import sample_inputs
 
@@ -46,12 +47,18 @@ def loss_cases() -> dict[str, dict[str, object]]:
     return cases
 
 
+def decode_cases() -> dict[str, dict[str, object]]:
+    """Small calls of every kind, and one for each way to choose from more candidates than a list holds."""
+    samples = [random_sample(seed) for seed in range(12)] + crowded_samples()[:6]
+    return {f"decode_topk-{s}": decode_call.decode_topk(s, decode_call.unwritten(s)) for s in samples}
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = [sample for sample in sample_inputs() if sample.num_pairs < 20_000]
     path = tmp_path_factory.mktemp("sanitized") / "cases.pickle"
     assign_cases = {sample.name: emulated_call.arguments(sample) for sample in small}
-    path.write_bytes(pickle.dumps(assign_cases | loss_cases()))
+    path.write_bytes(pickle.dumps(assign_cases | loss_cases() | decode_cases()))
     return path
 
 
@@ -67,6 +74,17 @@ def test_address_sanitizer_notices_an_overrun_of_a_loss(tmp_path: Path) -> None:
     levels, channels, *rest = case["positional"]
     path = tmp_path / "broken.pickle"
     path.write_bytes(pickle.dumps({"broken": case | {"positional": (levels, channels + 1, *rest)}}))
+    done = run("address", path, sanitizer_library("libasan.so"))
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+
+
+def test_address_sanitizer_notices_an_overrun_of_decode_topk(tmp_path: Path) -> None:
+    sample = decode_sample()
+    case = decode_call.decode_topk(sample, decode_call.unwritten(sample))
+    levels, classes, *rest = case["positional"]
+    path = tmp_path / "broken.pickle"
+    path.write_bytes(pickle.dumps({"broken": case | {"positional": (levels, classes + 1, *rest)}}))
     done = run("address", path, sanitizer_library("libasan.so"))
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr

@@ -7,13 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from gpu_tools import device_activities, synchronisation_is_an_error
-from loss_samples import DTYPES, LAYOUTS, SHAPES, HeadSample, box_sample, class_sample, class_samples
+from loss_samples import DTYPES, LAYOUTS, HeadSample, box_sample, class_sample, class_samples
 from torch import Tensor
 
 from pseudo_iou_ops import (
     centerness_loss,
-    decode_topk,
-    level_points,
     ltrb_iou_loss,
     quality_focal_loss,
     sigmoid_focal_loss,
@@ -181,17 +179,3 @@ def test_logits_that_begin_between_sixteen_bytes() -> None:
     expected, expected_gradients = step(LOSSES["focal"], aligned)
     torch.testing.assert_close(value, expected)
     assert all(torch.equal(*pair) for pair in zip(gradients, expected_gradients, strict=True))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_decode_topk_is_the_cpus_without_synchronisation(layout: str) -> None:
-    logits, boxes, centers = class_sample(layout), box_sample(layout), class_sample(layout, classes=1, seed=1)
-    points = level_points(SHAPES, (8, 16, 32))
-    expected = decode_topk(logits.levels, boxes.levels, points, centers.levels, 0.3, 20)
-    moved = [sample.to("cuda").levels for sample in (logits, boxes, centers)]
-    cuda_points = points.cuda()
-    decode_topk(moved[0], moved[1], cuda_points, moved[2], 0.3, 20)
-    with synchronisation_is_an_error():
-        actual = decode_topk(moved[0], moved[1], cuda_points, moved[2], 0.3, 20)
-    for field, reference in zip(actual, expected, strict=True):
-        torch.testing.assert_close(field.cpu(), reference, rtol=1e-5, atol=0)

@@ -4,39 +4,78 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loss_samples import DTYPES, LAYOUTS, box_sample, class_sample, in_layout
+from decode_samples import DecodeSample, crowded_samples, decode_sample, decode_samples, random_sample
+from loss_samples import LAYOUTS, box_sample, class_sample, in_layout
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
-from pseudo_iou_ops import TopK, decode_topk, level_points
+from pseudo_iou_ops import decode_topk, level_points
 from pseudo_iou_ops.decoding import decode_with_torch
 
 SHAPES = ((7, 9), (4, 5), (1, 1))
+OP = torch.ops.pseudo_iou_ops.decode_topk.default
 POINTS = level_points(SHAPES, (8, 16, 32))
 
 
-def inputs(layout: str, dtype: torch.dtype = torch.float32, classes: int = 5) -> tuple[list[Tensor], ...]:
-    logits = class_sample(layout, dtype, classes=classes).levels
-    ltrb = box_sample(layout).levels
-    centerness = class_sample(layout, dtype, classes=1, seed=1).levels
-    return logits, ltrb, centerness
+def inputs(layout: str) -> tuple[list[Tensor], ...]:
+    return class_sample(layout).levels, box_sample(layout).levels, class_sample(layout, classes=1, seed=1).levels
 
 
-def assert_close(actual: TopK, expected: tuple[Tensor, ...]) -> None:
+def assert_same_bits(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
     for field, reference in zip(actual, expected, strict=True):
-        torch.testing.assert_close(field, reference, rtol=1e-6, atol=0)
+        assert torch.equal(field, reference)
         assert field.stride() == reference.stride()
 
 
-@pytest.mark.parametrize("with_centerness", [False, True])
-@pytest.mark.parametrize("k", [1, 10, 1000])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_plain_form(layout: str, dtype: torch.dtype, k: int, with_centerness: bool) -> None:
-    logits, ltrb, centerness = inputs(layout, dtype)
-    result = decode_topk(logits, ltrb, POINTS, centerness if with_centerness else None, 0.3, k)
-    assert_close(result, decode_with_torch(logits, ltrb, centerness if with_centerness else [], POINTS, 0.3, k))
-    assert result.boxes.shape == (2, 3 * k, 4)
-    assert result.counts.sum() > 0
+@pytest.mark.parametrize("sample", decode_samples() + crowded_samples(), ids=str)
+def test_the_plain_form(sample: DecodeSample) -> None:
+    result = OP(*sample.args())
+    assert_same_bits(result, decode_with_torch(*sample.args()))
+    assert result[0].shape == (len(result[3]), len(sample.logits) * sample.k, 4)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_plain_form_on_random_calls(seed: int) -> None:
+    sample = random_sample(seed)
+    assert_same_bits(OP(*sample.args()), decode_with_torch(*sample.args()))
+
+
+def test_the_samples_reach_every_path() -> None:
+    found = [OP(*sample.args()[:5], 10**5)[3] for sample in crowded_samples()]
+    assert all(int(counts.max()) > 16_384 for counts in found)
+    assert max(sample.k for sample in crowded_samples()) > 2048
+
+
+def test_a_score_is_the_sigmoid() -> None:
+    logits = torch.cat((torch.linspace(-90, 90, 9001), torch.linspace(-87.001, -86.999, 101)))
+    scores = OP([logits.view(1, -1, 1)], [torch.ones(1, len(logits), 4)], [], torch.zeros(len(logits), 2), -1.0, 9102)[
+        1
+    ]
+    exact = logits.double().sigmoid().sort(descending=True).values
+    assert len(exact) == scores.shape[1]
+    normal = exact > 1.7e-38
+    assert ((scores[0] - exact).abs() <= torch.where(normal, 2e-7 * exact, 1.7e-38)).all()
+
+
+@pytest.mark.parametrize("k", [3, 70_000])
+@pytest.mark.parametrize("step", [0.0, 1.0, 1e6])
+def test_any_number_of_threads(step: float, k: int) -> None:
+    """One level of one image is shared out; scores differ, are often equal, and nearly always."""
+    sample = decode_sample("planes", classes=40, shapes=((70, 80),), images=1, score_threshold=0.0, k=k, step=step)
+    expected = decode_with_torch(*sample.args())
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            assert_same_bits(OP(*sample.args()), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_float64_logits_are_rounded_to_float32() -> None:
+    logits = torch.tensor([[[1.0, 1.0 + 1e-12, 1.0 + 1e-6]]], dtype=torch.float64)
+    result = decode_topk([logits], [torch.ones(1, 1, 4)], torch.zeros(1, 2), k=3)
+    assert result.labels.tolist() == [[2, 0, 1]]
 
 
 @pytest.mark.parametrize("with_centerness", [False, True])
@@ -98,14 +137,34 @@ def test_nothing_to_decode(shape: tuple[int, ...]) -> None:
 
 def test_opcheck() -> None:
     logits, ltrb, centerness = inputs("planes")
-    torch.library.opcheck(torch.ops.pseudo_iou_ops.decode_topk.default, (logits, ltrb, centerness, POINTS, 0.3, 10))
+    torch.library.opcheck(OP, (logits, ltrb, centerness, POINTS, 0.3, 10))
 
 
 def test_compile() -> None:
     logits, ltrb, centerness = inputs("planes")
     compiled = torch.compile(decode_topk, fullgraph=True, backend="aot_eager")
-    assert_close(compiled(logits, ltrb, POINTS, centerness), decode_topk(logits, ltrb, POINTS, centerness))
+    assert_same_bits(compiled(logits, ltrb, POINTS, centerness), decode_topk(logits, ltrb, POINTS, centerness))
     torch._dynamo.reset()
+
+
+def test_export() -> None:
+    class Decoder(torch.nn.Module):
+        def forward(self, logits: list[Tensor], ltrb: list[Tensor]) -> tuple[Tensor, ...]:
+            return decode_topk(logits, ltrb, POINTS, k=20)
+
+    logits, ltrb, _ = inputs("planes")
+    program = torch.export.export(Decoder(), (logits, ltrb))
+    assert_same_bits(program.module()(logits, ltrb), Decoder()(logits, ltrb))
+
+
+def test_fake_tensors_on_cuda() -> None:
+    with FakeTensorMode():
+        logits = [torch.empty(2, 5, *shape, device="cuda") for shape in SHAPES]
+        ltrb = [torch.empty(2, 4, *shape, device="cuda") for shape in SHAPES]
+        boxes, scores, labels, counts = OP(logits, ltrb, [], torch.empty(84, 2, device="cuda"), 0.3, 10)
+    assert [tuple(field.shape) for field in (boxes, scores, labels, counts)] == [(2, 30, 4), (2, 30), (2, 30), (2, 3)]
+    assert {field.device.type for field in (boxes, scores, labels, counts)} == {"cuda"}
+    assert (labels.dtype, counts.dtype) == (torch.int64, torch.int64)
 
 
 def test_no_gradient() -> None:
@@ -127,7 +186,9 @@ def test_no_gradient() -> None:
         ("centerness", [torch.ones(2, 63, 1)]),
         ("score_threshold", float("nan")),
         ("score_threshold", "high"),
+        ("logits", torch.ones(0, 2**16, 2**16)),
         ("k", 0),
+        ("k", 2**31),
         ("k", 2.5),
     ],
 )
@@ -136,6 +197,11 @@ def test_bad_call(argument: str, value: object) -> None:
     call = {"logits": logits, "ltrb": ltrb, "points": POINTS, "centerness": centerness, argument: value}
     with pytest.raises((ValueError, TypeError), match=rf"^{argument}: expected.*got"):
         decode_topk(**call)
+
+
+def test_a_direct_call_with_too_many_logits_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"logits: expected fewer than 2\^32 - 1"):
+        OP([torch.ones(0, 2**16, 2**16)], [torch.ones(0, 2**16, 4)], [], torch.ones(2**16, 2), 0.3, 10)
 
 
 @pytest.mark.parametrize("argument", ["ltrb", "centerness", "points"])

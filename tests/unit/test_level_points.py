@@ -52,3 +52,9 @@ def test_points_equal_the_oracle_s_bit_for_bit() -> None:
 def test_bad_levels_are_refused_by_name(argument: str, shapes: Any, strides: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=rf"^{argument}\b.*expected.*got"):
         level_points(shapes, strides)
+
+
+@pytest.mark.parametrize("offset", ["0.5", None, float("nan"), float("inf"), 1e39], ids=str)
+def test_bad_offsets_are_refused_by_name(offset: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^offset: expected.*got"):
+        level_points([(1, 1)], [8], offset)
