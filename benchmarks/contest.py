@@ -72,6 +72,12 @@ def compiled(name: str, call: Callable[..., Any]) -> Contestant:
     return Contestant(name, lambda *arguments: inner()(*arguments))
 
 
+def forget_compiled() -> None:
+    """What torch.compile keeps from one workload is not for the next; where nothing was compiled it stays unloaded."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+
+
 AnyContestant = TypeVar("AnyContestant", bound=Contestant)
 
 

@@ -197,7 +197,7 @@ def hold(options: argparse.Namespace, record: contest.Record) -> None:
     for dtype in options.dtypes:
         for layout in options.layouts:
             print(f"{layout}, {dtype} ...", file=sys.stderr, flush=True)
-            torch._dynamo.reset()
+            contest.forget_compiled()
             batch = HeadBatch.make(options.images, layout, DTYPES[dtype], settings.device)
             facts = {"images": options.images, "layout": layout, "dtype": dtype, "logits_bytes": batch.nbytes}
             record.begin(facts)

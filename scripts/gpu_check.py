@@ -130,13 +130,14 @@ def sanitize(check: Check, tool: str, device: str) -> None:
 def benchmark(check: Check, name: str, device: str, brief: bool) -> None:
     """One of assign, losses and decode, ours alone or with its peers; its figures join the JSON of its kind."""
     part, _, field = name.partition("_")
+    images = ["--images", "16" if device == "cuda" else "2"]
     command = [sys.executable, "-m", "benchmarks", *([] if part == "assign" else [part])]
     command += {
         ("assign", False): ["--quick"],
         ("assign", True): ["--quick", "--workloads", "voc"],
-        ("losses", False): ["--images", "16", "--dtypes", "float32", "bfloat16", "float16"],
+        ("losses", False): [*images, "--dtypes", "float32", "bfloat16", "float16"],
         ("losses", True): ["--images", "1", "--layouts", "flat", "--dtypes", "float32", "bfloat16", "--rounds", "2"],
-        ("decode", False): ["--images", "16", "--dtypes", "float32", "bfloat16"],
+        ("decode", False): [*images, "--dtypes", "float32", "bfloat16"],
         ("decode", True): ["--images", "1", "--rounds", "2"],
     }[part, brief]
     quickest = {"assign": "box-major", "losses": "torchvision", "decode": "per image, plain torch"}
