@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -206,6 +207,32 @@ def test_without_a_gpu_nothing_is_run(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "nothing was run" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def train(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", "scripts/gpu_train.sh", "--out", str(tmp_path / "out")]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_training_without_a_gpu_says_so(tmp_path: Path) -> None:
+    done = train(tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith("gpu_train: no GPU")
+
+
+def test_training_names_the_packages_that_are_missing(tmp_path: Path) -> None:
+    hide = "import importlib.util as u; find = u.find_spec; u.find_spec = lambda n: None if n == 'tyro' else find(n)"
+    (tmp_path / "sitecustomize.py").write_text(hide)
+    done = train(tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 3
+    assert re.fullmatch(r"gpu_train: .* lacks tyro, .*; nothing was run\n", done.stderr)
 
 
 # Run by every Python process: hides that the package is installed here, as its metadata and as a checkout elsewhere.
