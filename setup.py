@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ except ImportError:
 from setuptools import setup
 
 ROOT = Path(__file__).resolve().parent
+GENERATED = ROOT / "build" / "generated"
 
 # The oldest torch whose stable ABI is used; the binary runs with it and every later one.
 TORCH_TARGET_VERSION = (2, 11)
@@ -118,15 +120,29 @@ def sources(pattern: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
 
 
+class Build(BuildExtension):
+    """Tells the libraries which sources they are built from, by a header that the two lists of ops include."""
+
+    def build_extensions(self) -> None:
+        source_hash = runpy.run_path(str(ROOT / "pseudo_iou_ops" / "_sources.py"))["source_hash"]
+        text = f'#define PSEUDO_IOU_OPS_SOURCE_HASH "{source_hash(ROOT)}"\n'
+        header = GENERATED / "source_hash.h"
+        if not header.is_file() or header.read_text() != text:
+            GENERATED.mkdir(parents=True, exist_ok=True)
+            header.write_text(text)
+        super().build_extensions()
+
+
 def extensions(toolkit: Path | None) -> list:
-    headers = sources("csrc/**/*.*h")
+    hashed = ["setup.py", *sources("csrc/**/*.*")]
     result = [
         CppExtension(
             "pseudo_iou_ops._C",
             ["csrc/library.cpp", *sources("csrc/ops/cpu/*.cpp")],
             define_macros=[target_macro()],
             extra_compile_args={"cxx": host_flags()},
-            depends=headers,
+            include_dirs=[str(GENERATED)],
+            depends=hashed,
             py_limited_api=True,
         )
     ]
@@ -143,7 +159,8 @@ def extensions(toolkit: Path | None) -> list:
                 ],
                 # Labels are discrete: no contraction and no fast math, so that every device agrees.
                 extra_compile_args={"cxx": host_flags(), "nvcc": ["-O3", "-fmad=false"]},
-                depends=headers,
+                include_dirs=[str(GENERATED)],
+                depends=hashed,
                 py_limited_api=True,
             )
         )
@@ -152,6 +169,6 @@ def extensions(toolkit: Path | None) -> list:
 
 setup(
     ext_modules=extensions(TOOLKIT),
-    cmdclass={"build_ext": BuildExtension},
+    cmdclass={"build_ext": Build},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -55,36 +54,34 @@ class Settings(contest.Settings):
 
 
 def run_workload(
-    workload: Workload | CocoBoxes, metric: str, chosen: Sequence[Assigner], settings: Settings
+    workload: Workload | CocoBoxes,
+    metric: str,
+    chosen: Sequence[Assigner],
+    settings: Settings,
+    record: contest.Record | None = None,
 ) -> dict[str, Any]:
-    """Measure all contestants on one workload; raises MismatchError if one makes other targets."""
+    """Measure all contestants on one workload; one that fails or makes other targets is an entry with its error."""
+    record = record or contest.Record(None, {})
     batches = [workload.batch(seed, settings.device) for seed in range(settings.input_sets)]
     rule = RULES[metric]
-    results, entries = [], [_fill_entry(batches[0], rule)]
-    for contestant in chosen:
-        reason = why_left_out(contestant, batches, metric, settings)
-        result: dict[str, Any] = {"name": contestant.name, "left_out": reason, "is_ours": contestant.is_ours}
-        results.append(result)
-        if reason is None:
-            entry, different = _verified_entry(contestant, batches, rule, settings)
-            entries.append(entry)
-            result.update(exact=settings.device.type in contestant.exact_on, differing_points=different)
-            result.update(_measure_once(contestant, entry, settings.device))
-        gc.collect()
+    result: dict[str, Any] = {"workload": workload.name, "metric": metric, **_facts(batches[0], rule)}
+    record.begin(result)
+    floor: list[contest.Entry] = []
+    with contest.failure_noted({"name": FILL}):
+        floor.append(_floor_entry(batches[0], rule, result))
 
-    loads = contest.take_turns(entries, settings)
-    samples = {entry.name: entry.seconds for entry in entries}
-    for result in results:
-        if result["left_out"] is None:
-            result["seconds"] = samples[result["name"]]
-    return {
-        "workload": workload.name,
-        "metric": metric,
-        **_facts(batches[0], rule),
-        "fill_seconds": samples[FILL],
-        "other_load": loads,
-        "contestants": results,
-    }
+    def prepare(contestant: Assigner, entry_result: dict[str, Any]) -> contest.Entry | None:
+        entry_result.update(is_ours=contestant.is_ours, left_out=why_left_out(contestant, batches, metric, settings))
+        if entry_result["left_out"] is not None:
+            return None
+        entry, different = _verified_entry(contestant, batches, rule, settings)
+        exact = settings.device.type in contestant.exact_on
+        entry_result.update(exact=exact, differing_points=different)
+        entry_result.update(_measure_once(contestant, entry, settings.device))
+        return entry
+
+    contest.hold_rounds(chosen, prepare, settings, record, floor)
+    return result
 
 
 def why_left_out(contestant: Assigner, batches: Sequence[Batch], metric: str, settings: Settings) -> str | None:
@@ -108,16 +105,28 @@ def why_left_out(contestant: Assigner, batches: Sequence[Batch], metric: str, se
     return None
 
 
-def _fill_entry(batch: Batch, rule: AssignRule) -> contest.Entry:
-    """The floor: write the outputs once, with defaults, into memory that is already there."""
+def _floor_entry(batch: Batch, rule: AssignRule, result: dict[str, Any]) -> contest.Entry:
+    """Write the outputs once, with defaults, into memory that is already there; on CUDA by one memset each, which a
+    graph starts together."""
     outputs = fused.AssignInto().assign_into(batch, rule)
+    defaults = {"matched": -1, "labels": -1}
 
     def fill() -> None:
         for name, output in outputs._asdict().items():
-            output.fill_(-1 if name in ("matched", "labels") else 0)
+            output.fill_(defaults.get(name, 0))
 
-    fill()
-    return contest.entry_of(FILL, fill, batch.pyramid.device)
+    def clear() -> None:
+        for name, output in outputs._asdict().items():
+            measure.memset(output, 0xFF if name in defaults else 0)
+
+    call: measure.Call = fill
+    if batch.pyramid.device.type == "cuda":
+        call = measure.captured([clear]).replay
+        result["fill_graph_seconds"] = measure.graph_seconds([clear])
+    call()
+    entry = contest.entry_of(FILL, call, batch.pyramid.device)
+    result["fill_seconds"] = entry.seconds
+    return entry
 
 
 def _verified_entry(
@@ -169,11 +178,11 @@ def _measure_once(contestant: Assigner, entry: contest.Entry, device: torch.devi
         "syncs": counts and counts.syncs,
     }
     if device.type == "cuda":
-        once.update(measure.count_kernels(entry.calls[0]))
         if contestant.is_ours and contestant.is_capturable:
             measure.run_without_sync(entry.calls[0])
         if contestant.is_capturable:
-            once["graph_seconds"] = measure.graph_seconds(entry.calls)
+            once.update(contest.in_a_graph(entry.calls))
+        once.update(measure.count_kernels(entry.calls[0]))
     return once
 
 
@@ -195,18 +204,11 @@ def _synchronize(device: torch.device) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    names = [contestant.name for contestant in contestants()]
     parser.add_argument(
         "--quick", action="store_true", help="few rounds, no call beyond a second: 3 minutes on 2 cores"
     )
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), metavar="NAME", help=", ".join(WORKLOADS))
-    parser.add_argument(
-        "--contestants",
-        nargs="+",
-        choices=names,
-        metavar="NAME",
-        help=f"beside {BASELINE!r}: " + "; ".join(names),
-    )
+    contest.add_contestants_option(parser, [contestant.name for contestant in contestants()], BASELINE)
     parser.add_argument("--plot", type=Path, metavar="PATH", help="also sweep the boxes per image, and draw the result")
 
 
@@ -216,14 +218,14 @@ def hold(options: argparse.Namespace, record: contest.Record) -> None:
     settings = Settings.quick(device) if options.quick else Settings(device)
     if device.type == "cuda":
         settings = replace(settings, largest_call=0.5 * torch.cuda.mem_get_info()[0])
-    chosen = {BASELINE, *(options.contestants or (contestant.name for contestant in contestants()))}
 
     def measure_all(key: str, workloads: Sequence[Workload | CocoBoxes]) -> None:
         for workload in workloads:
             for metric in METRICS_OF.get(workload.name, ("pseudo_iou",)):
                 print(f"{workload.name}, {metric} ...", file=sys.stderr, flush=True)
-                fresh = [contestant for contestant in contestants() if contestant.name in chosen]
-                record.append(key, run_workload(workload, metric, fresh, settings))
+                fresh = contest.chosen(contestants(), options.contestants, BASELINE)
+                run_workload(workload, metric, fresh, settings, record)
+                record.finish(key)
 
     names = options.workloads or (QUICK_WORKLOADS if options.quick else WORKLOADS)
     measure_all("results", [WORKLOADS[name] for name in names])

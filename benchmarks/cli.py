@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import assign, contest, losses, plot, step, table
+from . import assign, contest, decode, losses, plot, step, table
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_contest(step_parser, step, step.render)
     losses_parser = commands.add_parser("losses", help="the focal loss, forward and backward, beside torchvision's")
     _add_contest(losses_parser, losses, losses.render)
+    decode_parser = commands.add_parser("decode", help="the best candidates of a head, beside plain torch")
+    _add_contest(decode_parser, decode, decode.render)
     table_parser = commands.add_parser("table", help="print the tables of a JSON file")
     table_parser.add_argument("json", type=Path)
     table_parser.set_defaults(run=_table)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,8 +24,34 @@ from . import environment, measure
 QUIET_LOAD = 0.15
 
 
+# What tells the results of one file apart.
+IDENTITY = ("workload", "metric", "images", "layout", "dtype", "library")
+
+
 class MismatchError(RuntimeError):
     """A contestant's result is not what it must be."""
+
+
+@contextmanager
+def failure_noted(result: dict[str, Any]) -> Iterator[None]:
+    """A contestant that fails is an entry with its error; the others go on."""
+    try:
+        yield
+    except Exception as error:
+        result["error"] = _one_line(error)
+        print(f"error: {result['name']}: {result['error']}", file=sys.stderr, flush=True)
+
+
+def in_a_graph(calls: Sequence[measure.Call]) -> dict[str, Any]:
+    """``graph_seconds``, or ``graph_error`` where the calls can not be captured: they may still be timed one by one."""
+    try:
+        return {"graph_seconds": measure.graph_seconds(calls)}
+    except Exception as error:
+        return {"graph_error": _one_line(error)}
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
 @dataclass(frozen=True)
@@ -31,6 +60,25 @@ class Contestant:
 
     name: str
     call: Callable[..., Any]
+
+
+def compiled(name: str, call: Callable[..., Any]) -> Contestant:
+    """Through torch.compile, which is imported when the contestant is called first."""
+
+    @cache
+    def inner() -> Callable[..., Any]:
+        return torch.compile(call, dynamic=False)
+
+    return Contestant(name, lambda *arguments: inner()(*arguments))
+
+
+def forget_compiled() -> None:
+    """What torch.compile keeps from one workload is not for the next; where nothing was compiled it stays unloaded."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+
+
+AnyContestant = TypeVar("AnyContestant", bound=Contestant)
 
 
 @dataclass(frozen=True)
@@ -56,18 +104,34 @@ class Entry:
     seconds: list[float | None] = field(default_factory=list)
     """One sample a round; None once it left."""
     spent: float = 0.0
+    result: dict[str, Any] = field(init=False)
+    """Its part of the document: ``seconds`` and, if a sample fails, ``error``."""
+
+    def __post_init__(self) -> None:
+        self.report_into({"name": self.name})
+
+    def report_into(self, result: dict[str, Any]) -> None:
+        self.result = result
+        result["seconds"] = self.seconds
 
     def take_sample(self, round_index: int, settings: Settings) -> None:
-        if round_index >= settings.least_rounds and self.spent >= settings.seconds_per_contestant:
+        has_left = round_index >= settings.least_rounds and self.spent >= settings.seconds_per_contestant
+        if has_left or "error" in self.result:
             self.seconds.append(None)
             return
+        with failure_noted(self.result):
+            self.seconds.append(self._sample(round_index, settings))
+        self.seconds.extend([None] * (round_index + 1 - len(self.seconds)))
+
+    def _sample(self, round_index: int, settings: Settings) -> float:
         begin = time.perf_counter()
         count = measure.calls_per_sample(self.estimate)
         rotating = itertools.islice(itertools.cycle(self.calls), round_index, None)
         if count > 1:
             self.calls[round_index % len(self.calls)]()  # whatever ran before left its data in the caches
-        self.seconds.append(measure.sample(list(itertools.islice(rotating, count)), settings.device))
+        seconds = measure.sample(list(itertools.islice(rotating, count)), settings.device)
         self.spent += time.perf_counter() - begin
+        return seconds
 
 
 def entry_of(name: str, call: measure.Call, device: torch.device) -> Entry:
@@ -75,26 +139,74 @@ def entry_of(name: str, call: measure.Call, device: torch.device) -> Entry:
     return Entry(name, [call], estimate=measure.sample([call], device))
 
 
-def take_turns(entries: Sequence[Entry], settings: Settings) -> list[float]:
+def take_turns(
+    entries: Sequence[Entry], settings: Settings, after_round: Callable[[], None] = lambda: None
+) -> list[float]:
     """Fill in the samples of all entries, in interleaved rounds. Returns the load of other processes in each round."""
     meter, loads = measure.LoadMeter(), []
     for round_index in range(settings.rounds):
         for entry in entries:
             entry.take_sample(round_index, settings)
         loads.append(meter.others())
+        after_round()
     return loads
 
 
-class Record:
-    """The document of a run. It is stored after each workload, so that a killed run leaves what it measured."""
+def hold_rounds(
+    chosen: Sequence[AnyContestant],
+    prepare: Callable[[AnyContestant, dict[str, Any]], Entry | None],
+    settings: Settings,
+    record: Record,
+    floor: Sequence[Entry] = (),
+) -> None:
+    """Verify each contestant, then let all take turns; the results join what ``record`` began.
 
-    def __init__(self, path: Path | None, environment: dict[str, object]) -> None:
+    ``prepare`` returns a verified entry, or None for one that is left out, and notes in the result what it knows. A
+    contestant that fails is a result with its error.
+    """
+    begun = record.document["unfinished"]
+    results, entries = begun.setdefault("contestants", []), list(floor)
+    for contestant in chosen:
+        result: dict[str, Any] = {"name": contestant.name}
+        results.append(result)
+        with failure_noted(result):
+            entry = prepare(contestant, result)
+            if entry is not None:
+                entry.report_into(result)
+                entries.append(entry)
+        gc.collect()
+        record.store()
+    begun["other_load"] = take_turns(entries, settings, record.store)
+
+
+class Record:
+    """The document of a run. It is stored after each contestant, so that a killed run leaves what it measured.
+
+    What is measured at the moment is ``unfinished``; a finished result joins its list.
+    """
+
+    def __init__(self, path: Path | None, environment: dict[str, Any], add: bool = False) -> None:
         self.path = path
         self.document: dict[str, Any] = {"environment": environment}
+        if add and path is not None and path.exists():
+            self.document = json.loads(path.read_text(encoding="utf-8"))
+            self.document.pop("unfinished", None)
+            first = self.document["environment"]
+            first["command"] = f"{first['command']} && {environment['command']}"
 
-    def append(self, key: str, result: dict[str, Any]) -> None:
-        """Add the result of one workload to the list of that key."""
-        self.document.setdefault(key, []).append(result)
+    def begin(self, result: dict[str, Any]) -> None:
+        self.document["unfinished"] = result
+        self.store()
+
+    def finish(self, key: str) -> None:
+        """Put the unfinished result into the list of that key, in place of an earlier one of the same."""
+        result = self.document.pop("unfinished")
+        results: list[dict[str, Any]] = self.document.setdefault(key, [])
+        same = [index for index, earlier in enumerate(results) if _identity(earlier) == _identity(result)]
+        if same:
+            results[same[0]] = result
+        else:
+            results.append(result)
         self.store()
 
     def update(self, **facts: Any) -> None:
@@ -108,11 +220,31 @@ class Record:
             partial.replace(self.path)
 
 
+def _identity(result: dict[str, Any]) -> list[Any]:
+    return [result.get(name) for name in IDENTITY]
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every benchmark has."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="of torch on the CPU; by default torch's own choice")
     parser.add_argument("--json", type=Path, metavar="PATH", help="store what is measured, and the environment")
+    parser.add_argument("--add", action="store_true", help="keep what the JSON file holds beside it")
+
+
+def add_contestants_option(parser: argparse.ArgumentParser, names: Sequence[str], baseline: str) -> None:
+    parser.add_argument(
+        "--contestants",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help=f"beside {baseline!r}: " + "; ".join(name for name in names if name != baseline),
+    )
+
+
+def chosen(contestants: Sequence[AnyContestant], names: Sequence[str] | None, baseline: str) -> list[AnyContestant]:
+    """Those with these names and the baseline; all if there are no names."""
+    return [one for one in contestants if names is None or one.name in (baseline, *names)]
 
 
 def run(
@@ -124,7 +256,8 @@ def run(
     """Hold a contest and print its tables; the exit status is 1 if a contestant's result is wrong."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    record = Record(options.json, environment.describe(torch.device(options.device), list(arguments)))
+    environment_facts = environment.describe(torch.device(options.device), list(arguments))
+    record = Record(options.json, environment_facts, options.add)
     try:
         hold(options, record)
     except MismatchError as error:
@@ -132,14 +265,24 @@ def run(
         return 1
     print(render(record.document), end="")
     _warn_of_load(record.document)
-    return 0
+    return 1 if failures(record.document) else 0
+
+
+def all_results(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [result for value in document.values() if isinstance(value, list) for result in value]
+
+
+def failures(document: dict[str, Any]) -> list[str]:
+    """The errors of all contestants of a document."""
+    entries = [entry for result in all_results(document) for entry in result.get("contestants", [])]
+    return [f"{entry['name']}: {entry[key]}" for entry in entries for key in ("error", "graph_error") if key in entry]
 
 
 def _warn_of_load(document: dict[str, Any]) -> None:
-    results = [document, *document.get("results", []), *document.get("sweep", [])]
-    load = statistics.median(load for result in results for load in result.get("other_load", []))
-    if load > QUIET_LOAD:
+    results = [document, *all_results(document)]
+    loads = [load for result in results for load in result.get("other_load", [])]
+    if loads and statistics.median(loads) > QUIET_LOAD:
         print(
-            f"warning: other processes used {load:.2f} cores meanwhile; the times are too long",
+            f"warning: other processes used {statistics.median(loads):.2f} cores meanwhile; the times are too long",
             file=sys.stderr,
         )

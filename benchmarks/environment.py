@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import shlex
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+import pseudo_iou_ops
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,14 +31,15 @@ def describe(device: torch.device, arguments: list[str]) -> dict[str, object]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "platform": platform.platform(),
-        "pseudo_iou_ops": metadata.version("pseudo_iou_ops"),
+        "pseudo_iou_ops": pseudo_iou_ops.__version__,
     }
 
 
 def _commit() -> str | None:
+    """Of the checkout; a copy without its history is told by $COMMIT."""
     commit = _first_line("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD")
     changed = commit and _first_line("git", "-C", str(ROOT), "status", "--porcelain", "--", "csrc", "pseudo_iou_ops")
-    return f"{commit}, changed" if changed else commit
+    return f"{commit}, changed" if changed else commit or os.environ.get("COMMIT")
 
 
 def _device_name(device: torch.device) -> str:

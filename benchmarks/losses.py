@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,13 +16,14 @@ from pseudo_iou_ops import sigmoid_focal_loss
 
 from . import contest, measure
 from .contest import Contestant
-from .table import head, markdown, ratio, time_text
+from .table import contest_table, head
 
 LEVEL_SHAPES = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))  # of 800 x 1333, padded
 CLASSES = 80
 POSITIVE_SHARE = 0.006  # of COCO's points, about
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LAYOUTS = ("flat", "levels")
+BASELINE = "pseudo_iou_ops"
 
 Loss = Callable[[Sequence[Tensor], Tensor, Tensor], Tensor]
 
@@ -58,6 +57,10 @@ class LossBatch:
         for logits in self.logits:
             logits.grad = None
         return value.detach(), gradients  # type: ignore[return-value]
+
+    def captured_step(self, loss: Loss) -> tuple[Tensor, ...]:
+        """The same without ``.grad``, which a CUDA graph would keep: forward and backward."""
+        return torch.autograd.grad(loss(self.logits, self.labels, self.num_pos), self.logits)
 
     @property
     def nbytes(self) -> int:
@@ -96,11 +99,11 @@ def _flat(logits: Sequence[Tensor]) -> Tensor:
 
 def contestants() -> list[Contestant]:
     return [
-        Contestant("pseudo_iou_ops", fused),
+        Contestant(BASELINE, fused),
         Contestant("torchvision", torchvision),
-        Contestant("torchvision, torch.compile", torch.compile(torchvision, dynamic=False)),
+        contest.compiled("torchvision, torch.compile", torchvision),
         Contestant("gather, plain torch", plain),
-        Contestant("gather, torch.compile", torch.compile(plain, dynamic=False)),
+        contest.compiled("gather, torch.compile", plain),
     ]
 
 
@@ -127,43 +130,32 @@ def _in_float64(logits: Sequence[Tensor], labels: Tensor, num_pos: Tensor) -> Te
     return (weights * signed.sigmoid().square() * torch.nn.functional.softplus(signed)).sum() / num_pos
 
 
-def measure_batch(batch: LossBatch, chosen: Sequence[Contestant], settings: contest.Settings) -> dict[str, Any]:
-    """Verify, then time in interleaved rounds."""
-    results: list[dict[str, Any]] = []
-    entries = []
-    for contestant in chosen:
+def measure_batch(
+    batch: LossBatch, chosen: Sequence[Contestant], settings: contest.Settings, record: contest.Record
+) -> None:
+    """Verify, then time in interleaved rounds; on CUDA each also in a graph, where the host's time does not show."""
+
+    def prepare(contestant: Contestant, result: dict[str, Any]) -> contest.Entry:
         verify(contestant, batch)
-        gc.collect()
         call = partial(batch.step, contestant.call)
-        peak = measure.peak_bytes(call, settings.device)
-        entries.append(contest.entry_of(contestant.name, call, settings.device))
-        results.append({"name": contestant.name, "peak_bytes": peak, "seconds": entries[-1].seconds})
-    loads = contest.take_turns(entries, settings)
-    return {"logits_bytes": batch.nbytes, "other_load": loads, "contestants": results}
+        result["peak_bytes"] = measure.peak_bytes(call, settings.device)
+        if settings.device.type == "cuda":
+            result.update(contest.in_a_graph([partial(batch.captured_step, contestant.call)]))
+        return contest.entry_of(contestant.name, call, settings.device)
+
+    contest.hold_rounds(chosen, prepare, settings, record)
 
 
 def render(document: dict[str, Any]) -> str:
     """One table for each layout and dtype."""
-    return "\n\n".join([head(document["environment"]), *(render_one(result) for result in document["results"])])
+    parts = [head(document["environment"]), *(render_one(result) for result in document.get("results", []))]
+    return "\n\n".join(parts)
 
 
 def render_one(result: dict[str, Any]) -> str:
-    ours = result["contestants"][0]["seconds"]
-    rows = []
-    for entry in result["contestants"]:
-        peak = entry["peak_bytes"]
-        rows.append(
-            [
-                entry["name"],
-                time_text(statistics.median(entry["seconds"])),
-                f"{ratio(entry['seconds'], ours):.1f}x",
-                "" if peak is None else f"{peak / 1e6:.0f}",
-                "" if peak is None else f"{peak / result['logits_bytes']:.2f}",
-            ]
-        )
     title = f"**{result['images']} images, {result['layout']}, {result['dtype']}**"
-    header = ["forward + backward", "median", "over ours", "peak MB", "peak / logits"]
-    return f"{title}\n\n{markdown(header, rows)}\n"
+    table = contest_table("forward + backward", result, BASELINE, "logits", result["logits_bytes"])
+    return f"{title}\n\n{table}\n"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +163,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS), metavar="NAME")
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["float32"], metavar="NAME")
+    contest.add_contestants_option(parser, [contestant.name for contestant in contestants()], BASELINE)
 
 
 def hold(options: argparse.Namespace, record: contest.Record) -> None:
@@ -179,7 +172,9 @@ def hold(options: argparse.Namespace, record: contest.Record) -> None:
     for dtype in options.dtypes:
         for layout in options.layouts:
             print(f"{layout}, {dtype} ...", file=sys.stderr, flush=True)
-            torch._dynamo.reset()
+            contest.forget_compiled()
             batch = LossBatch.make(options.images, layout, DTYPES[dtype], settings.device)
-            measured = measure_batch(batch, contestants(), settings)
-            record.append("results", {"images": options.images, "layout": layout, "dtype": dtype, **measured})
+            facts = {"images": options.images, "layout": layout, "dtype": dtype, "logits_bytes": batch.nbytes}
+            record.begin(facts)
+            measure_batch(batch, contest.chosen(contestants(), options.contestants, BASELINE), settings, record)
+            record.finish("results")

@@ -50,8 +50,8 @@ def _sample_cuda(calls: Sequence[Call]) -> float:
     return begin.elapsed_time(end) / 1e3 / len(calls)
 
 
-def graph_seconds(calls: Sequence[Call], repeats: int = 10, replays: int = 30) -> float:
-    """Seconds of one call inside a CUDA graph of ``repeats`` rounds of ``calls``: the median over replays."""
+def captured(calls: Sequence[Call], repeats: int = 1) -> torch.cuda.CUDAGraph:
+    """A CUDA graph of ``repeats`` rounds of ``calls``, after the warm-up that capture asks for."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -63,9 +63,28 @@ def graph_seconds(calls: Sequence[Call], repeats: int = 10, replays: int = 30) -
         for _ in range(repeats):
             for call in calls:
                 call()
+    return graph
+
+
+def graph_seconds(calls: Sequence[Call], repeats: int = 10, replays: int = 30) -> float:
+    """Seconds of one call inside a CUDA graph of ``repeats`` rounds of ``calls``: the median over replays."""
+    graph = captured(calls, repeats)
     graph.replay()
     times = sorted(_sample_cuda([graph.replay]) for _ in range(replays))
     return times[len(times) // 2] / (repeats * len(calls))
+
+
+def cuda_runtime() -> ctypes.CDLL:
+    """The runtime library that torch has loaded; the name alone finds it again."""
+    return ctypes.CDLL(f"libcudart.so.{(torch.version.cuda or '').partition('.')[0]}")
+
+
+def memset(tensor: Tensor, byte: int) -> None:
+    """One cudaMemsetAsync on the current stream, one node of a graph; torch's own ``fill_`` is a kernel."""
+    stream, size = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream), ctypes.c_size_t(tensor.nbytes)
+    error = cuda_runtime().cudaMemsetAsync(ctypes.c_void_p(tensor.data_ptr()), ctypes.c_int(byte), size, stream)
+    if error:
+        raise RuntimeError(f"cudaMemsetAsync: error {error}")
 
 
 def peak_bytes(call: Call, device: torch.device) -> int | None:

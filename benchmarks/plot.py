@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .table import quantiles
+from .table import quantiles, was_timed
 
 
 def draw(sweep: Sequence[dict[str, Any]], path: Path) -> None:
@@ -52,7 +52,7 @@ def draw(sweep: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _names(sweep: Sequence[dict[str, Any]]) -> list[str]:
-    timed = (entry for result in sweep for entry in result["contestants"] if entry["left_out"] is None)
+    timed = (entry for result in sweep for entry in result["contestants"] if was_timed(entry))
     return list(dict.fromkeys(entry["name"] for entry in timed))
 
 
@@ -60,7 +60,7 @@ def _series(sweep: Sequence[dict[str, Any]], name: str, key: str) -> tuple[list[
     boxes, values = [], []
     for result in sweep:
         for entry in result["contestants"]:
-            if entry["name"] == name and entry.get(key) is not None:
+            if entry["name"] == name and was_timed(entry) and entry.get(key) is not None:
                 boxes.append(result["most_boxes"])
                 values.append(1e3 * quantiles(entry[key])[0] if key == "seconds" else max(entry[key] / 1e6, 1e-2))
     return boxes, values

@@ -46,7 +46,7 @@ def _ratio_text(value: float) -> str:
 
 def render(document: dict[str, Any]) -> str:
     """The summary, then one table of details per workload."""
-    results = document["results"]
+    results = document.get("results", [])
     parts = [head(document["environment"]), summary(results), *(_details(result) for result in results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -63,11 +63,12 @@ def head(environment: dict[str, Any]) -> str:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> str:
-    """One row per contestant, one column per workload: median time, and its ratio to the baseline."""
+    """One row per contestant, one column per workload: median time, and its ratio to the baseline. On CUDA the floor
+    and the ratio to it are those of CUDA graphs, whose times hold nothing of the host's."""
     columns = [_title(result) for result in results]
     timed = [name for name in _names(results) if any(_entry(result, name) for result in results)]
     rows = [[name, *(_cell(result, name) for result in results)] for name in timed]
-    rows.append(["fill the outputs (floor)", *(time_text(quantiles(r["fill_seconds"])[0]) for r in results)])
+    rows.append(["fill the outputs (floor)", *(_floor_text(result) for result in results)])
     rows.append([f"{BASELINE} over the floor", *(_over_floor(result) for result in results)])
     rows.append([f"best exact peer over {BASELINE}", *(_over_best_peer(result) for result in results)])
     left_out = [_left_out_everywhere(results, name) for name in _names(results) if name not in timed]
@@ -87,7 +88,7 @@ def _names(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def _left_out_everywhere(results: Sequence[dict[str, Any]], name: str) -> str:
     entries = (entry for result in results for entry in result["contestants"] if entry["name"] == name)
-    return f"{name}: left out, {', '.join(dict.fromkeys(entry['left_out'] for entry in entries))}"
+    return f"{name} ({', '.join(dict.fromkeys(why_not_timed(entry) for entry in entries))})"
 
 
 def _title(result: dict[str, Any]) -> str:
@@ -98,31 +99,57 @@ def _title(result: dict[str, Any]) -> str:
 def _entry(result: dict[str, Any], name: str) -> dict[str, Any] | None:
     """The entry of a contestant that was timed."""
     for entry in result["contestants"]:
-        if entry["name"] == name and entry["left_out"] is None:
+        if entry["name"] == name and was_timed(entry):
             return entry
     return None
+
+
+def was_timed(entry: dict[str, Any]) -> bool:
+    return any(sample is not None for sample in entry.get("seconds", []))
+
+
+def why_not_timed(entry: dict[str, Any]) -> str:
+    """The words for a table."""
+    if entry.get("left_out"):
+        return f"left out: {entry['left_out']}"
+    return f"failed: {entry['error']}" if "error" in entry else "cut off"
 
 
 def _cell(result: dict[str, Any], name: str) -> str:
     entry, baseline = _entry(result, name), _entry(result, BASELINE)
     if entry is None:
-        reasons = [entry["left_out"] for entry in result["contestants"] if entry["name"] == name]
-        return f"left out: {reasons[0]}" if reasons else ""
+        reasons = [why_not_timed(entry) for entry in result["contestants"] if entry["name"] == name]
+        return reasons[0] if reasons else ""
     text = time_text(quantiles(entry["seconds"])[0])
     if baseline is None or entry is baseline:
         return text
     return f"{text} ({_ratio_text(ratio(entry['seconds'], baseline['seconds']))})"
 
 
+def _floor_text(result: dict[str, Any]) -> str:
+    floor = _floor(result)
+    return "" if floor is None else time_text(floor)
+
+
+def _floor(result: dict[str, Any]) -> float | None:
+    if "fill_graph_seconds" in result:
+        return float(result["fill_graph_seconds"])
+    return quantiles(result["fill_seconds"])[0] if "fill_seconds" in result else None
+
+
 def _over_floor(result: dict[str, Any]) -> str:
-    baseline = _entry(result, BASELINE)
-    return _ratio_text(ratio(baseline["seconds"], result["fill_seconds"])) if baseline else ""
+    baseline, floor = _entry(result, BASELINE), _floor(result)
+    if baseline is None or floor is None:
+        return ""
+    if "fill_graph_seconds" in result:
+        return _ratio_text(baseline["graph_seconds"] / floor) if "graph_seconds" in baseline else ""
+    return _ratio_text(ratio(baseline["seconds"], result["fill_seconds"]))
 
 
 def _over_best_peer(result: dict[str, Any]) -> str:
     """Over the exact contestant that is not ours with the smallest median."""
     baseline = _entry(result, BASELINE)
-    peers = [e for e in result["contestants"] if e["left_out"] is None and e["exact"] and not e["is_ours"]]
+    peers = [e for e in result["contestants"] if was_timed(e) and e["exact"] and not e["is_ours"]]
     if baseline is None or not peers:
         return ""
     best = min(peers, key=lambda entry: quantiles(entry["seconds"])[0])
@@ -135,14 +162,14 @@ def _details(result: dict[str, Any]) -> str:
         f"{result['boxes']} boxes (at most {result['most_boxes']} an image), {result['positives']} positives, "
         f"outputs {result['output_bytes'] / 1e6:.1f} MB"
     )
-    timed = [entry for entry in result["contestants"] if entry["left_out"] is None]
+    timed = [entry for entry in result["contestants"] if was_timed(entry)]
     has_cuda = any("kernels" in entry for entry in timed)
     header = ["contestant", "median", "20%", "80%", "peak MB", "peak / outputs", "ops", "syncs", "differs in"]
     if has_cuda:
         header += ["kernels", "memsets", "copies", "in a graph"]
     rows = [_detail_row(entry, result["output_bytes"], has_cuda) for entry in timed]
-    left_out = [[e["name"], f"left out: {e['left_out']}"] for e in result["contestants"] if e["left_out"]]
-    return f"{facts}\n\n{markdown(header, rows + left_out)}"
+    others = [[entry["name"], why_not_timed(entry)] for entry in result["contestants"] if not was_timed(entry)]
+    return f"{facts}\n\n{markdown(header, rows + others)}"
 
 
 def _detail_row(entry: dict[str, Any], output_bytes: int, has_cuda: bool) -> list[str]:
@@ -161,6 +188,24 @@ def _detail_row(entry: dict[str, Any], output_bytes: int, has_cuda: bool) -> lis
         row += [_plain(entry.get(kind)) for kind in ("kernels", "memsets", "copies")]
         row.append("" if graph is None else time_text(graph))
     return row
+
+
+def contest_table(what: str, result: dict[str, Any], baseline: str, input_name: str, input_bytes: int) -> str:
+    """One row per contestant of one result; the time in a CUDA graph where there is one."""
+    ours, has_graphs = _entry(result, baseline), any("graph_seconds" in entry for entry in result["contestants"])
+    rows = []
+    for entry in result["contestants"]:
+        if not was_timed(entry):
+            rows.append([entry["name"], why_not_timed(entry)])
+            continue
+        over_ours = "" if ours is None else f"{ratio(entry['seconds'], ours['seconds']):.1f}x"
+        row = [entry["name"], time_text(quantiles(entry["seconds"])[0]), over_ours]
+        if has_graphs:
+            row.append(time_text(entry["graph_seconds"]) if "graph_seconds" in entry else "")
+        peak = entry["peak_bytes"]
+        rows.append(row + ([] if peak is None else [f"{peak / 1e6:.0f}", f"{peak / input_bytes:.2f}"]))
+    graphs = ["in a graph"] if has_graphs else []
+    return markdown([what, "median", "over ours", *graphs, "peak MB", f"peak / {input_name}"], rows)
 
 
 def _plain(value: int | None) -> str:

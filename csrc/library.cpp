@@ -4,10 +4,12 @@
 #include <string>
 
 #include "ops/stable.h"
+#include "source_hash.h"  // setup.py writes it
 
 namespace {
 
 int64_t torch_target_version() { return static_cast<int64_t>(TORCH_TARGET_VERSION); }
+std::string source_hash() { return PSEUDO_IOU_OPS_SOURCE_HASH; }
 
 }  // namespace
 
@@ -59,14 +61,17 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
   // Dense tensors times one number on their device, in place.
   m.def("scale_(Tensor(a!)[] tensors, Tensor factor) -> ()");
 
-  // What pseudo_iou_ops.env tells of the build. _C_cuda answers the last two.
+  // What pseudo_iou_ops.env tells of the build. _C_cuda answers the last three.
   m.def("torch_target_version() -> int");
+  m.def("source_hash() -> str");
   m.def("cuda_version() -> int");
   m.def("cuda_architectures() -> str");
+  m.def("cuda_source_hash() -> str");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(pseudo_iou_ops, CompositeExplicitAutograd, m) {
   m.impl("torch_target_version", TORCH_BOX(&torch_target_version));
+  m.impl("source_hash", TORCH_BOX(&source_hash));
 }
 
 // Importing the module loads the library, which registers the above; Python itself gets nothing from it.

@@ -5,17 +5,20 @@
 #include <string>
 
 #include "ops/stable.h"
+#include "source_hash.h"  // setup.py writes it
 
 namespace {
 
 int64_t cuda_version() { return CUDART_VERSION; }
 std::string cuda_architectures() { return PSEUDO_IOU_OPS_CUDA_ARCHITECTURES; }
+std::string cuda_source_hash() { return PSEUDO_IOU_OPS_SOURCE_HASH; }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(pseudo_iou_ops, CompositeExplicitAutograd, m) {
   m.impl("cuda_version", TORCH_BOX(&cuda_version));
   m.impl("cuda_architectures", TORCH_BOX(&cuda_architectures));
+  m.impl("cuda_source_hash", TORCH_BOX(&cuda_source_hash));
 }
 
 PyMODINIT_FUNC PyInit__C_cuda() {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from . import __version__, _loader
+from . import __version__, _loader, _sources
 
 
 def report() -> str:
@@ -21,6 +21,7 @@ def report() -> str:
         "torch": f"{torch.__version__} (CUDA {torch.version.cuda or 'none'}, {torch.get_num_threads()} threads)",
         "CPU kernels": f"built for torch >= {_minimum_torch()}",
         "CUDA kernels": _cuda_kernels(),
+        "built from": _built_from(),
         "GPU": _gpus(),
         "torchvision": _version("torchvision"),
         "numpy": _version("numpy"),
@@ -60,6 +61,32 @@ def _cuda_kernels() -> str:
     version = torch.ops.pseudo_iou_ops.cuda_version()
     architectures = torch.ops.pseudo_iou_ops.cuda_architectures()
     return f"built with CUDA {version // 1000}.{version % 1000 // 10} for {architectures}"
+
+
+def stale_libraries() -> list[str]:
+    """The compiled libraries that were built from other sources than those beside the package."""
+    expected = _sources.source_hash()
+    hashes = {"_C": _hash_in("source_hash")}
+    if _loader.CUDA_UNAVAILABLE_REASON is None:
+        hashes["_C_cuda"] = _hash_in("cuda_source_hash")
+    return [name for name, built in hashes.items() if expected is not None and built != expected]
+
+
+def _hash_in(op: str) -> str | None:
+    """What a library answers; None if it is older than the question."""
+    try:
+        return str(getattr(torch.ops.pseudo_iou_ops, op)())
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def _built_from() -> str:
+    if _sources.source_hash() is None:
+        return "sources that are not here"
+    stale = stale_libraries()
+    if stale:
+        return f"other sources than these: {', '.join(stale)}; run `python setup.py build_ext --inplace`"
+    return "these sources"
 
 
 def _gpus() -> str:

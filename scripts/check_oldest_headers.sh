@@ -19,7 +19,8 @@ PYTHON
     touch "$headers/complete"
 fi
 
-includes=(-I"$headers/torch/include" -I"$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')")
+echo '#define PSEUDO_IOU_OPS_SOURCE_HASH "none: nothing is built"' >"$headers/source_hash.h"
+includes=(-I"$headers" -I"$headers/torch/include" -I"$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')")
 for source in csrc/library.cpp csrc/ops/cpu/*.cpp; do
     "${CXX:-g++}" -std=c++17 -fsyntax-only -Wall -Werror -fvisibility=hidden -DPy_LIMITED_API=0x030A0000 \
         -DTORCH_TARGET_VERSION=0x020b000000000000 "${includes[@]}" "$source"

@@ -1,138 +1,265 @@
-"""The steps of gpu_check.sh: each leaves a log, a verdict and a time; the table comes last."""
+"""The steps of gpu_check.sh, in the order of what they are worth, and the table at its end."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from scripts.steps import Check, by_exit_code  # noqa: E402
+
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
+STEPS = (
+    "build",
+    "smoke",
+    *(f"{part}_ours" for part in ("assign", "losses", "decode")),
+    "gpu_tests",
+    "detector_tests",
+    *(f"{part}_peers" for part in ("assign", "losses", "decode")),
+    "tuning",
+    *SANITIZERS,
+)
+FILES = ("logs.txt", "assign.json", "losses.json", "gpu_check.json")
+DETECTOR_NEEDS = ("torchvision", "pycocotools", "tyro", "pydantic")
+
+# What stands for the gpu tests in a walk without a GPU, and in a brief one.
+TESTS = {
+    ("cuda", False): "tests/gpu",
+    ("cuda", True): "tests/gpu/test_assign_gpu.py",
+    ("cpu", False): "tests/op",
+    ("cpu", True): "tests/op/test_assign_out.py",
+}
+
+# Why the libraries that are here can not be used, or nothing.
+PROBE = """
+import sys, torch
+try:
+    from pseudo_iou_ops import _loader, env
+except ImportError as error:
+    sys.exit(f"they do not load: {error}")
+if stale := env.stale_libraries():
+    sys.exit(f"other sources: {', '.join(stale)}")
+if sys.argv[1] == "cuda":
+    if _loader.CUDA_UNAVAILABLE_REASON:
+        sys.exit(_loader.CUDA_UNAVAILABLE_REASON)
+    wanted = ".".join(map(str, torch.cuda.get_device_capability()))
+    built = torch.ops.pseudo_iou_ops.cuda_architectures()
+    if wanted not in built.replace("+PTX", "").split(";"):
+        sys.exit(f"built for {built}, not for {wanted}")
+"""
 
 
-@dataclass
-class Step:
-    name: str
-    verdict: str  # passed, failed, or not run and why
-    seconds: float
+def why_build(device: str) -> str | None:
+    """The reason why the libraries that are here can not be used, or None."""
+    done = subprocess.run([sys.executable, "-c", PROBE, device], cwd=ROOT, capture_output=True, text=True)
+    lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+    return None if done.returncode == 0 else lines[-1]
 
 
-class Check:
-    """The steps so far, kept in FOLDER/gpu_check.json after each: a call that is cut off leaves what it knows."""
-
-    def __init__(self, folder: Path, seconds: float, facts: dict[str, object]) -> None:
-        self.folder = folder
-        self.end = time.monotonic() + seconds
-        self.facts = facts
-        self.steps: list[Step] = []
-
-    def add(self, name: str, verdict: str, seconds: float = 0.0) -> None:
-        self.steps.append(Step(name, verdict, seconds))
-        content = {**self.facts, "steps": [asdict(step) for step in self.steps]}
-        (self.folder / "gpu_check.json").write_text(json.dumps(content, indent=2))
-
-    def run(self, name: str, command: list[str], limit: float) -> bool:
-        """Run one step within its limit and the call's; its output goes to FOLDER/NAME.log. True if it passed."""
-        print(f"== {name}", flush=True)
-        started = time.monotonic()
-        limit = min(limit, self.end - started)
-        if limit <= 0:
-            self.add(name, "not run: no time left")
-            return False
-        with (self.folder / f"{name}.log").open("w") as log:
-            log.write(" ".join(command) + "\n")
-            log.flush()
-            try:
-                code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, timeout=limit).returncode
-                verdict = "passed" if code == 0 else f"failed (exit {code})"
-            except subprocess.TimeoutExpired:
-                verdict = f"failed (over {limit:.0f} s)"
-        if verdict != "passed":
-            print("\n".join((self.folder / f"{name}.log").read_text().splitlines()[-25:]), flush=True)
-        self.add(name, verdict, time.monotonic() - started)
-        return verdict == "passed"
-
-    def passed(self) -> bool:
-        return all(step.verdict.startswith("passed") for step in self.steps)
-
-
-def build(check: Check) -> bool:
-    """Build in place for this GPU, unless a build that loads is there."""
-    probe = "from pseudo_iou_ops import _loader; import sys; sys.exit(_loader.CUDA_UNAVAILABLE_REASON is not None)"
-    if subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True).returncode == 0:
-        check.add("build", "passed (loaded what is there)")
+def build(check: Check, device: str) -> bool:
+    """Build in place, for the GPU at hand alone, unless libraries from these sources are there."""
+    reason = why_build(device)
+    if reason is None:
+        check.add("build", "passed: what was there is built from these sources")
         return True
-    os.environ["PSEUDO_IOU_OPS_CUDA"] = "on"
-    return check.run("build", [sys.executable, "setup.py", "build_ext", "--inplace"], 300)
+    print(f"building, because {reason}", flush=True)
+    environment = {}
+    if device == "cuda":
+        environment = {"PSEUDO_IOU_OPS_CUDA": "on", "TORCH_CUDA_ARCH_LIST": ".".join(map(str, capability()))}
+    if not check.run("build", [sys.executable, "setup.py", "build_ext", "--inplace"], 240, by_exit_code, environment):
+        return False
+    reason = why_build(device)
+    if reason is not None:
+        check.add("build", f"failed: built, but {reason}")
+    return reason is None
 
 
-def sanitize(check: Check, tool: str) -> None:
+def by_test_counts(code: int, output: str) -> str:
+    """pytest's own counts; a run in which no test passed has failed."""
+    counts = re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected)\b", _last_summary(output))
+    told = ", ".join(f"{count} {what}" for count, what in counts) or "no counts"
+    passed = sum(int(count) for count, what in counts if what == "passed")
+    if code == 0 and passed:
+        return f"passed: {told}"
+    return f"failed (exit {code}): {told}"
+
+
+def _last_summary(output: str) -> str:
+    lines = [line for line in output.splitlines() if re.search(r"\d+ \w+.* in [\d.]+s", line)]
+    return lines[-1] if lines else ""
+
+
+def by_sanitizer_errors(code: int, output: str) -> str:
+    """A device that a sandbox hides from the sanitizer is not an error of the kernels."""
+    if code and "not supported" in output and "ERROR SUMMARY" not in output:
+        (line, *_) = [line for line in output.splitlines() if "not supported" in line]
+        return f"not run: {line.strip('= ')}"
+    summaries = re.findall(r"(ERROR SUMMARY: .*|RACECHECK SUMMARY: .*)", output)
+    if code == 0 and "all cases ran" in output:
+        return f"passed: {summaries[-1]}" if summaries else "passed"
+    return f"failed (exit {code}): {summaries[-1] if summaries else 'no summary'}"
+
+
+def sanitize(check: Check, tool: str, device: str) -> None:
+    """The smoke test's cases under one tool, which sees every allocation apart; all kernels that are ours."""
     sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
-    if sanitizer is None:
-        check.add(tool, "not run: no compute-sanitizer")
+    if device == "cpu" or sanitizer is None:
+        check.add(tool, "not run: no GPU" if device == "cpu" else "not run: no compute-sanitizer")
         return
     options = ["--tool", tool, "--error-exitcode", "9"]
-    check.run(tool, [sanitizer, *options, sys.executable, "scripts/gpu_sanitizer_cases.py"], 120)
+    if tool == "memcheck":
+        options += ["--padding", "32", "--report-api-errors", "no"]
+    if tool != "initcheck":  # it has to see torch's kernels write
+        options += ["--kernel-name", "kns=pseudo_iou_ops"]
+    command = [sanitizer, *options, sys.executable, "scripts/gpu_sanitizer_cases.py", "cuda"]
+    # One allocation a tensor: inside the cache's segments an access beyond a tensor's end is a legal one.
+    check.run(tool, command, 60, by_sanitizer_errors, {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
 
 
-def benchmark(check: Check, name: str, options: list[str], limit: float) -> None:
-    file = str(check.folder / f"{name}.json")
-    check.run(name, [sys.executable, "-m", "benchmarks", *options, "--device", "cuda", "--json", file], limit)
+def benchmark(check: Check, name: str, device: str, brief: bool) -> None:
+    """One of assign, losses and decode, ours alone or with its peers; its figures join the JSON of its kind."""
+    part, _, field = name.partition("_")
+    images = ["--images", "16" if device == "cuda" else "2"]
+    command = [sys.executable, "-m", "benchmarks", *([] if part == "assign" else [part])]
+    command += {
+        ("assign", False): ["--quick"],
+        ("assign", True): ["--quick", "--workloads", "voc"],
+        ("losses", False): [*images, "--dtypes", "float32", "bfloat16", "float16"],
+        ("losses", True): ["--images", "1", "--layouts", "flat", "--dtypes", "float32", "bfloat16", "--rounds", "2"],
+        ("decode", False): [*images, "--dtypes", "float32", "bfloat16"],
+        ("decode", True): ["--images", "1", "--rounds", "2"],
+    }[part, brief]
+    quickest = {"assign": "box-major", "losses": "torchvision", "decode": "per image, plain torch"}
+    if field == "ours":
+        command += ["--contestants", "pseudo_iou_ops"]
+    elif brief:
+        command += ["--contestants", quickest[part]]
+    file = check.folder / ("assign.json" if part == "assign" else "losses.json")
+    check.run(name, [*command, "--device", device, "--json", str(file), "--add"], LIMITS[device].get(name, 60))
 
 
-def test_paths() -> list[str]:
-    """The detector's are left out where its requirements are missing; pytest would count none of them."""
-    has_detector = all(importlib.util.find_spec(name) for name in ("torchvision", "pycocotools", "tyro", "pydantic"))
-    return ["tests/gpu", *(["tests/detector/test_gpu_step.py"] if has_detector else [])]
+# Seconds for the steps that need more than a minute; without a GPU everything takes as long as it takes.
+LIMITS: dict[str, dict[str, float]] = {
+    "cuda": {"gpu_tests": 240, "assign_peers": 150, "losses_peers": 150, "tuning": 180},
+    "cpu": dict.fromkeys(STEPS, float("inf")),
+}
 
 
-def environment() -> dict[str, object]:
+def run_tests(check: Check, name: str, path: str, device: str) -> None:
+    command = [sys.executable, "-m", "pytest", path, "-q", "-p", "no:cacheprovider", "--maxfail=10"]
+    check.run(name, command, LIMITS[device].get(name, 60), by_test_counts)
+
+
+def detector_tests(check: Check, device: str) -> None:
+    missing = [name for name in DETECTOR_NEEDS if importlib.util.find_spec(name) is None]
+    if device == "cpu" or missing:
+        check.add("detector_tests", f"not run: no {'GPU' if device == 'cpu' else ', '.join(missing)}")
+    else:
+        run_tests(check, "detector_tests", "tests/detector/test_gpu_step.py", device)
+
+
+def tune(check: Check, device: str, brief: bool) -> None:
+    if device == "cpu":
+        check.add("tuning", "not run: no GPU")
+        return
+    command = [sys.executable, "scripts/gpu_tuning.py", str(check.folder), *(["--brief"] if brief else [])]
+    check.run("tuning", command, LIMITS[device]["tuning"])
+
+
+def walk(check: Check, chosen: list[str], device: str, brief: bool) -> None:
+    """Run the chosen steps; without a build that works there is nothing to run."""
+    if "build" in chosen and not build(check, device):
+        return
+    for name in chosen:
+        if name == "smoke":
+            check.run(name, [sys.executable, "scripts/gpu_sanitizer_cases.py", device], LIMITS[device].get(name, 60))
+        elif name.endswith(("_ours", "_peers")):
+            benchmark(check, name, device, brief)
+        elif name == "gpu_tests":
+            run_tests(check, name, TESTS[device, brief], device)
+        elif name == "detector_tests":
+            detector_tests(check, device)
+        elif name == "tuning":
+            tune(check, device, brief)
+        elif name in SANITIZERS:
+            sanitize(check, name, device)
+
+
+def capability() -> tuple[int, int]:
+    import torch
+
+    return torch.cuda.get_device_capability()
+
+
+def facts(device: str) -> dict[str, Any]:
     import torch
 
     def output(*command: str) -> str:
         try:
             return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
         except FileNotFoundError:
-            return "unknown"
+            return ""
 
-    commit = output("git", "rev-parse", "HEAD") or os.environ.get("COMMIT", "unknown")
+    cuda = device == "cuda"
     return {
-        "commit": commit,
-        "device": torch.cuda.get_device_name(),
-        "capability": torch.cuda.get_device_capability(),
-        "driver": output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
+        "commit": output("git", "rev-parse", "HEAD") or os.environ.get("COMMIT", "unknown"),
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "capability": capability() if cuda else None,
+        "driver": output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if cuda else None,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "python": sys.version.split()[0],
     }
 
 
-def main(folder: Path, seconds: float) -> int:
+def close(check: Check) -> int:
+    """The figures that matter and the verdicts, where they are seen last."""
+    from scripts.gpu_check_rows import key_rows
+
+    print("\n" + ", ".join(f"{name} {fact}" for name, fact in check.facts.items()))
+    print("\n".join(key_rows(check.folder)))
+    for step in check.steps:
+        print(f"{step.name:<14} {step.seconds:6.1f} s  {step.verdict}")
+    kinds = [step.verdict.split(":")[0].split(" (")[0] for step in check.steps]
+    print(", ".join(f"{kinds.count(kind)} {kind}" for kind in ("passed", "failed", "not run")))
+    return 1 if check.has_failed() else 0
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("gpu_check"))
+    parser.add_argument("seconds", type=float, nargs="?", default=570)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--brief", action="store_true", help="small workloads")
+    parser.add_argument("--only", nargs="+", choices=STEPS, metavar="STEP", default=list(STEPS), help=", ".join(STEPS))
+    return parser.parse_args()
+
+
+def main() -> int:
     import torch
 
-    if not torch.cuda.is_available():
+    given = options()
+    if given.device == "cuda" and not torch.cuda.is_available():
         print("gpu_check: no GPU that torch can use; nothing was run", file=sys.stderr)
         return 3
-    folder.mkdir(parents=True, exist_ok=True)
-    check = Check(folder, seconds, environment())
-    if build(check):
-        check.run("gpu_tests", [sys.executable, "-m", "pytest", *test_paths(), "-q", "-p", "no:cacheprovider"], 240)
-        for tool in SANITIZERS:
-            sanitize(check, tool)
-        benchmark(check, "benchmarks", ["--quick"], 240)
-        benchmark(check, "losses", ["losses", "--images", "16"], 120)
-    print("\n" + ", ".join(f"{name} {fact}" for name, fact in check.facts.items()))
-    for step in check.steps:
-        print(f"{step.name:<12} {step.verdict:<40} {step.seconds:6.1f} s")
-    return 0 if check.passed() else 1
+    for name in FILES:
+        (given.folder / name).unlink(missing_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step under way ends too
+    check = Check(given.folder.resolve(), ROOT, given.seconds, facts(given.device))
+    walk(check, [name for name in STEPS if name in given.only], given.device, given.brief)
+    return close(check)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    sys.exit(main(Path(sys.argv[1]).resolve(), float(sys.argv[2])))
+    sys.exit(main())

@@ -77,6 +77,9 @@ def class_samples() -> list[HeadSample]:
     levels = [in_layout(level, layout) for level, layout in zip(mixed.levels, LAYOUTS[1:], strict=True)]
     found.append(dataclasses.replace(mixed, name="mixed", levels=levels))
     found.append(class_sample(shapes=((32, 64), (16, 32)), classes=3, layout="planes"))
+    for dtype in DTYPES[1:]:  # whole vectors of 16 bytes: of eight elements, no level of SHAPES fills one
+        found.append(class_sample("planes", dtype, classes=3, shapes=((16, 24), (8, 16))))
+        found += [class_sample(layout, dtype, classes) for layout in ("flat", "channels_last") for classes in (8, 80)]
     return found
 
 

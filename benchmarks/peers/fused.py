@@ -38,9 +38,11 @@ class AssignInto:
         return pseudo_iou_ops.assign(boxes, labels, offsets, shapes, STRIDES, rule, out=out)
 
     def _outputs_for(self, batch: Batch) -> Assignment | None:
-        """Kept tensors for the points; the few counts per box follow the number of boxes."""
+        """Kept tensors for the points; the few counts follow the number of boxes, side by side for one memset."""
         if self.kept is None or self.kept.matched.device != batch.pyramid.device:
             return None
         if self.kept.matched.shape != (batch.num_images, batch.pyramid.num_points):
             return None
-        return self.kept._replace(pos_per_box=self.kept.num_pos.new_empty(batch.num_boxes))
+        counts = self.kept.num_pos.new_empty(batch.num_images + batch.num_boxes)
+        num_pos, pos_per_box = counts.split_with_sizes((batch.num_images, batch.num_boxes))
+        return self.kept._replace(num_pos=num_pos, pos_per_box=pos_per_box)

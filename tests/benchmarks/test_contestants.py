@@ -95,6 +95,8 @@ def test_kept_outputs_are_written_again() -> None:
     first = into.assign_into(batches[0], presets.authors_code)
     second = into.assign_into(batches[1], presets.authors_code)
     assert second.ltrb.data_ptr() == first.ltrb.data_ptr()
+    side_by_side = second.num_pos.data_ptr() + second.num_pos.nbytes
+    assert second.pos_per_box.data_ptr() == side_by_side, "on CUDA one memset clears both"
     assert (
         difference(
             Targets.of_assignment(second, presets.authors_code),

@@ -40,3 +40,21 @@ def test_a_wrong_contestant_is_noticed(factor: float) -> None:
     wrong = Contestant("wrong", lambda *arguments: factor * losses.fused(*arguments))
     with pytest.raises(MismatchError, match="wrong"):
         losses.verify(wrong, batch)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_captured_step_is_the_step() -> None:
+    batch = losses.LossBatch.make(2, "levels", torch.float32, torch.device("cpu"))
+    _, gradients = batch.step(losses.fused)
+    assert all(torch.equal(*pair) for pair in zip(batch.captured_step(losses.fused), gradients, strict=True))
+
+
+def test_tables_show_graphs_and_failures() -> None:
+    timed = {"name": "pseudo_iou_ops", "peak_bytes": 8, "seconds": [2e-3], "graph_seconds": 1e-4}
+    failed = {"name": "torchvision", "error": "RuntimeError: too large"}
+    result = {"images": 2, "layout": "flat", "dtype": "float32", "logits_bytes": 8, "contestants": [timed, failed]}
+    shown = losses.render_one(result)
+    assert "| in a graph" in shown
+    assert "| 100 us " in shown
+    assert "failed: RuntimeError: too large" in shown
+    assert "in a graph" not in losses.render_one({**result, "contestants": [failed]})

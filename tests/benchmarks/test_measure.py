@@ -23,3 +23,8 @@ def test_peak_memory() -> None:
     if peak is None:
         pytest.skip("needs Linux's peak memory counters")
     assert 39e6 < peak < 44e6  # the kernel counts pages in lots
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="torch is a CPU build")
+def test_the_runtime_of_torch_is_found() -> None:
+    assert measure.cuda_runtime().cudaMemsetAsync

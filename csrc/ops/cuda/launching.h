@@ -8,8 +8,15 @@
 
 namespace pseudo_iou_ops {
 
+// The usual cause of an error, after its own words.
+inline const char* hint_of(cudaError_t error) {
+  if (error != cudaErrorNoKernelImageForDevice) return "";
+  return "; pseudo_iou_ops was built for the GPU architectures " PSEUDO_IOU_OPS_CUDA_ARCHITECTURES
+         ": build it again with TORCH_CUDA_ARCH_LIST set to this GPU's compute capability";
+}
+
 inline void check_cuda(const char* op, cudaError_t error) {
-  STD_TORCH_CHECK(error == cudaSuccess, op, ": CUDA error: ", cudaGetErrorString(error));
+  STD_TORCH_CHECK(error == cudaSuccess, op, ": CUDA error: ", cudaGetErrorString(error), hint_of(error));
 }
 
 inline cudaStream_t current_stream(const Tensor& tensor) {
