@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .images import LARGEST_IMAGE, decode
+from .images import LARGEST_IMAGE, Size, decode, read_image_size
 from .values import shown
 
 # Told of each problem that a reader finds; if it returns, the reader goes on without the broken record.
@@ -167,6 +167,14 @@ def path_inside(folder: Path, name: str, source: Path) -> Path:
     if "\\" in name and not (folder / name).exists():
         name = name.replace("\\", "/")
     return folder / name
+
+
+def size_from_image(image: Path, where: str, max_pixels: int) -> Size:
+    """The size that annotations do not give; raises UserError that begins with ``where``."""
+    try:
+        return read_image_size(str(image), max_pixels)
+    except UserError as error:
+        raise UserError(f"{where}: no height and width, and the image that has them can not be read: {error}") from None
 
 
 def is_hidden(name: str) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
-from .annotations import Annotations, AnnotationsBuilder, Report, path_inside, raise_error
-from .images import LARGEST_IMAGE, Size, read_image_size
+from .annotations import Annotations, AnnotationsBuilder, Report, path_inside, raise_error, size_from_image
+from .images import LARGEST_IMAGE, Size
 from .problems import NULL_AREA, PLACEHOLDER
 from .values import (
     LARGEST_ID,
@@ -181,7 +181,7 @@ class _Reader:
     def _size_of(self, image: Record, path: Path, where: str) -> Size:
         height, width = image.get("height"), image.get("width")
         if is_missing_size(height) or is_missing_size(width):
-            return read_image_size(str(path), self.builder.max_pixels)
+            return size_from_image(path, where, self.builder.max_pixels)
         return (
             checked_integer(height, 1, LONGEST_SIDE, f"{where}: height"),
             checked_integer(width, 1, LONGEST_SIDE, f"{where}: width"),

@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import UserError
-from .annotations import Annotations, AnnotationsBuilder, Report, raise_error
-from .images import LARGEST_IMAGE, Size, read_image_size
+from .annotations import Annotations, AnnotationsBuilder, Report, raise_error, size_from_image
+from .images import LARGEST_IMAGE, Size
 from .problems import PLACEHOLDER
 from .values import LONGEST_SIDE, checked_flag, checked_integer, checked_number, is_box, is_missing_size, shown
 from .voc_files import Names, annotation_file, class_name_of, image_file, read_list, read_xml
@@ -81,7 +81,7 @@ def _add_image(
 def _size_of(annotation: ElementTree.Element, image: Path, file: Path, max_pixels: int) -> Size:
     height, width = annotation.findtext("size/height"), annotation.findtext("size/width")
     if is_missing_size(height) or is_missing_size(width):
-        return read_image_size(str(image), max_pixels)
+        return size_from_image(image, str(file), max_pixels)
     return (
         checked_integer(height, 1, LONGEST_SIDE, f"{file}: size/height"),
         checked_integer(width, 1, LONGEST_SIDE, f"{file}: size/width"),

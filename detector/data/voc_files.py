@@ -85,9 +85,12 @@ def read_xml(file: Path) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UserError(f"{file}: a document type or entity is declared, which VOC files do not need")
     try:
-        return ElementTree.fromstring(text)  # of text, whatever encoding it declares
+        root = ElementTree.fromstring(text)  # of text, whatever encoding it declares
     except (ElementTree.ParseError, ValueError) as error:
         raise UserError(f"{file}: not XML: {error}") from None
+    if root.tag != "annotation" and root.find("object") is None and root.find("size") is None:
+        raise UserError(f"{file}: expected VOC's element annotation, got {shown(root.tag)}")
+    return root
 
 
 def class_name_of(item: ElementTree.Element) -> str:

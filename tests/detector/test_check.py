@@ -13,8 +13,9 @@ from PIL import Image
 from detector.cli import main
 from detector.config import DataConfig, SplitConfig, load_config
 from detector.data import load_annotations
-from detector.data.check import by_kind, check_data
+from detector.data.check import check_data
 from detector.data.layout import find_data
+from detector.data.problems import by_kind
 from detector.errors import UserError
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
