@@ -149,8 +149,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, bool]:
     """The image in mode RGB, as stored, and whether it has transparent pixels."""
-    if image.mode in ("RGB", "L") and "transparency" not in image.info:  # as it nearly always is
-        return image.convert("RGB"), False
+    if image.mode == "RGB" and "transparency" not in image.info:  # as it nearly always is: no copy is made
+        image.load()
+        return image, False
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_gray_of(image)).convert("RGB"), False
     if not image.has_transparency_data:

@@ -13,6 +13,8 @@ from .problems import PLACEHOLDER
 from .values import LONGEST_SIDE, checked_flag, checked_integer, checked_number, is_box, is_missing_size, shown
 from .voc_files import Names, annotation_file, class_name_of, image_file, read_list, read_xml
 
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+
 
 def read_voc(
     lists: Sequence[Path],
@@ -88,15 +90,21 @@ def _size_of(annotation: ElementTree.Element, image: Path, file: Path, max_pixel
     )
 
 
+def _corners_of(item: ElementTree.Element, where: str) -> list[float]:
+    """The four numbers of an object's box, as written."""
+    box = item.find("bndbox")
+    try:
+        return [checked_number(None if box is None else box.findtext(side), side) for side in SIDES]
+    except UserError as error:
+        raise UserError(f"{where}: bndbox/{error}") from None
+
+
 def _add_box(builder: AnnotationsBuilder, item: ElementTree.Element, labels: dict[str, int], file: Path) -> None:
     name = class_name_of(item)
     if name not in labels:
         raise UserError(f"{file}: unknown class {shown(name)}; known: {', '.join(labels)}")
     where = f"{file}: object {shown(name)}"
-    written = [
-        checked_number(item.findtext(f"bndbox/{side}"), f"{where}: bndbox/{side}")
-        for side in ("xmin", "ymin", "xmax", "ymax")
-    ]
+    written = _corners_of(item, where)
     if not any(written):
         builder.remark(PLACEHOLDER, where)
         return

@@ -35,10 +35,10 @@ def root_of(image_list: Path) -> Path:
 
     It is the one above the list's ``ImageSets`` or, of a list elsewhere, the nearest above it with ``Annotations``.
     """
-    for folder in image_list.parents:
-        if folder.name == "ImageSets" or (folder / "Annotations").is_dir():
-            return folder.parent if folder.name == "ImageSets" else folder
-    return image_list.parent
+    above = image_list.parents
+    likely = (folder.parent for folder in above if folder.name == "ImageSets")
+    others = (folder for folder in above if (folder / "Annotations").is_dir())
+    return next(likely, None) or next(others, image_list.parent)
 
 
 def read_list(image_list: Path) -> list[Names]:
