@@ -25,8 +25,8 @@ _BEGINNINGS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
-    ("<?".encode("utf-16-le"), "utf-16-le"),
-    ("<?".encode("utf-16-be"), "utf-16-be"),
+    ("<".encode("utf-16-le"), "utf-16-le"),
+    ("<".encode("utf-16-be"), "utf-16-be"),
 )
 
 
@@ -81,6 +81,8 @@ def read_xml(file: Path) -> ElementTree.Element:
     data = _bytes_of(file)
     declared = _DECLARATION.match(data)
     text = _decoded(data, file, declared.group(1).decode() if declared else None)
+    if "\0" in text:  # the parser would look for UTF-16 in it, in which the next test could not find anything
+        raise UserError(f"{file}: not XML: it holds characters of value 0")
     # Entities, which can expand without bound, need a document type, and VOC has none.
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UserError(f"{file}: a document type or entity is declared, which VOC files do not need")
