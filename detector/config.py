@@ -65,6 +65,8 @@ class DataConfig:
     classes: tuple[str, ...] = ()
     """Class names in the order of the labels 0..C-1. Needed by voc; coco keeps only the classes named."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    max_pixels: Positive = 178_956_970
+    """Most pixels of an image file; a larger one is refused, because a small file can fill the memory."""
     keep_empty: bool = True
     """Train on images without boxes too."""
     ignore_regions: bool = False

@@ -12,7 +12,6 @@ import torch
 
 from .config import Config
 from .data import Annotations, Split, load_annotations
-from .data.loader import read_image
 from .distributed import is_launched, is_main, local_rank, world_size
 from .engine.checkpoint import load_checkpoint, restore_detector
 from .engine.resume import Resumed, changed_options, check_unfinished
@@ -67,6 +66,15 @@ def evaluated_images(config: Config, split: Split) -> Annotations:
     return annotations.select(range(min(config.eval.limit, len(annotations))))
 
 
+def check_scorable(annotations: Annotations, purpose: str) -> None:
+    """Raise UserError if the images have no annotations to score against; ``purpose`` needs them."""
+    if not annotations.is_annotated:
+        raise UserError(
+            f"{purpose}: expected COCO files with the list 'annotations', got images alone; "
+            "eval and predict write their detections.json, for a server that scores it"
+        )
+
+
 def training_images(config: Config) -> Annotations:
     """The images to train on.
 
@@ -105,7 +113,7 @@ def make_picture(annotations: Annotations, index: int, found: Detections, score:
     shown = Detections(*(tensor[kept] for tensor in found))
     rows = annotations.rows(index)
     truth = (annotations.boxes[rows], annotations.labels[rows]) if has_truth else None
-    return Picture(read_image(str(annotations.files[index])), shown, truth)
+    return Picture(annotations.read_image(index), shown, truth)
 
 
 def write_json(file: Path, content: Any) -> None:

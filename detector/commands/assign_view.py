@@ -102,7 +102,7 @@ def _rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[flo
 
 def _scene(arguments: AssignViewArguments) -> Scene:
     """The drawn scene, the image of the data set, or the image file that the options choose."""
-    from ..data.loader import read_image
+    from ..data.images import read_image
     from ..data.synthetic import draw_scene
     from ..visualise.assignment import Scene
 
@@ -112,7 +112,8 @@ def _scene(arguments: AssignViewArguments) -> Scene:
     if (image is None) != (boxes is None):
         raise UsageError("--image and --boxes: expected both or neither")
     if image is not None and boxes is not None:
-        return Scene(read_image(str(image)), _read_boxes(boxes), torch.zeros(0, 4))
+        pixels = read_image(str(image), arguments.settings.data.max_pixels)
+        return Scene(pixels, _read_boxes(boxes), torch.zeros(0, 4))
     if index is not None:
         return _dataset_scene(arguments, index)
     drawn = draw_scene(SCENE_SEED, DEFAULT_SCENE if scene is None else scene, SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS)

@@ -82,24 +82,24 @@ def _judge(checkpoint: Path, arguments: CompareArguments) -> tuple[Annotations, 
     """The images of the split, what is right and wrong in a checkpoint's detections in each, and in all of them."""
     from ..evaluation.coco import detect_all
     from ..evaluation.recall import recall_curve
-    from ..runtime import restore
+    from ..runtime import check_scorable, restore
     from ..visualise.mistakes import judge
 
     own = trained_config(checkpoint)
     config = dataclasses.replace(arguments.settings, model=own.model, assign=own.assign)
     model, annotations = restore(config, checkpoint, arguments.split)
+    check_scorable(annotations, f"--split {arguments.split}")
     found = detect_all(model, annotations)
     judged = [judge(one, annotations, index, arguments.score) for index, one in enumerate(found)]
     return annotations, judged, recall_curve(found, annotations)
 
 
 def _row(annotations: Annotations, index: int, judged: list[Judged]) -> Row:
-    from ..data.loader import read_image
     from ..visualise.comparison import Row
 
     boxes = annotations.rows(index)
     return Row(
-        read_image(str(annotations.files[index])),
+        annotations.read_image(index),
         annotations.boxes[boxes],
         annotations.labels[boxes],
         annotations.ignore[boxes],

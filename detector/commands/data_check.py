@@ -54,7 +54,7 @@ def run(arguments: DataCheckArguments) -> None:
 
 
 def _text(report: DataReport, arguments: DataCheckArguments) -> str:
-    from ..data.check import by_kind
+    from ..data.problems import by_kind
 
     lines = []
     for split, counts in report.splits.items():

@@ -31,8 +31,11 @@ class EvalArguments:
 
 
 def run(arguments: EvalArguments) -> Evaluation | None:
-    """Print the figures, and write them with the detections; None on processes other than the main one."""
-    from ..evaluation.coco import detect_all
+    """Print the figures, and write them with the detections.
+
+    None on processes other than the main one, and of images without annotations, whose detections alone are written.
+    """
+    from ..evaluation.coco import detect_all, to_coco_results
     from ..evaluation.score import class_table, score_detections
     from ..runtime import restore, write_json
     from ..visualise.curves import draw_curves
@@ -45,13 +48,18 @@ def run(arguments: EvalArguments) -> Evaluation | None:
         if not is_main():
             return None
     detected = time.monotonic()
+    out = arguments.out or checkpoint.parent
+    out.mkdir(parents=True, exist_ok=True)
+    if not annotations.is_annotated:
+        file = out / "detections.json"
+        write_json(file, to_coco_results(found, annotations.image_ids, annotations.category_ids))
+        print(f"data.{arguments.split} has no annotations to score; wrote {file}, with its image ids, for a server")
+        return None
     evaluation, voc, results = score_detections(found, annotations, config)
     seconds = {"inference": detected - started, "evaluation": time.monotonic() - detected}
     print(evaluation.summary)
     print(class_table(evaluation))
     print(f"inference {seconds['inference']:.1f} s, evaluation {seconds['evaluation']:.1f} s")
-    out = arguments.out or checkpoint.parent
-    out.mkdir(parents=True, exist_ok=True)
     report = {
         "checkpoint": str(checkpoint),
         "split": arguments.split,

@@ -38,15 +38,16 @@ class ExportArguments:
 
 def run(arguments: ExportArguments) -> None:
     """Export the checkpoint and, on the image files to check, compare the written file with the network."""
-    from ..data.loader import read_image
+    from ..data.images import read_image
     from ..data.transforms import evaluation_transform
     from ..engine.checkpoint import load_checkpoint, restore_detector
     from ..export import export, largest_differences
 
     content = load_checkpoint(arguments.checkpoint)
     model = restore_detector(content, arguments.settings, arguments.checkpoint)
-    transform = evaluation_transform(arguments.settings.data)
-    images = [transform(read_image(str(file))) for file in arguments.check]
+    data = arguments.settings.data
+    transform = evaluation_transform(data)
+    images = [transform(read_image(str(file), data.max_pixels)) for file in arguments.check]
     out = arguments.out or arguments.checkpoint.with_suffix(".onnx" if arguments.format == "onnx" else ".pt2")
     out.parent.mkdir(parents=True, exist_ok=True)
     export(model, out, arguments.format, arguments.nms, content["class_names"])

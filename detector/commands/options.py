@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -23,6 +24,14 @@ class HasConfig(Protocol):
 class HasCheckpoint(Protocol):
     @property
     def checkpoint(self) -> Path: ...
+
+
+def demo_config(settings: Config) -> Config:
+    """The demo's configuration; its classes are those of its own data set, not of one that the options name."""
+    demo = load_config(DEMO)
+    if not settings.data.train.annotations:
+        return demo
+    return dataclasses.replace(demo, data=dataclasses.replace(demo.data, classes=()))
 
 
 def of_config(arguments: HasConfig) -> Config:

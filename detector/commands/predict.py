@@ -69,7 +69,8 @@ def _restore(arguments: PredictArguments) -> tuple[Detector, Annotations]:
         return restore(limited, checkpoint, arguments.split)
     content = load_checkpoint(checkpoint)
     model = restore_detector(content, config, checkpoint).to(choose_device(config))
-    return model, list_images(arguments.images, tuple(content["class_names"]), content["category_ids"])
+    names, ids = tuple(content["class_names"]), content["category_ids"]
+    return model, list_images(arguments.images, names, ids, max_pixels=config.data.max_pixels)
 
 
 def _draw(found: list[Detections], annotations: Annotations, arguments: PredictArguments, out: Path) -> None:

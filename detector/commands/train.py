@@ -12,7 +12,7 @@ import tyro
 from ..config import Config, config_to_yaml, load_config
 from ..distributed import is_main, process_group, wait_for_all, world_size
 from ..errors import UsageError
-from .options import DEMO, Settings, trained_config
+from .options import DEMO, Settings, demo_config, trained_config
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def source(arguments: TrainArguments) -> Config:
     _, resume = run_of(arguments)
     if arguments.config is None and resume is not None:
         return trained_config(resume)
-    return load_config(arguments.config or DEMO)
+    return demo_config(arguments.settings) if arguments.config is None else load_config(arguments.config)
 
 
 def run_of(arguments: TrainArguments) -> tuple[Path, Path | None]:
@@ -115,11 +115,12 @@ def _train(
 
 def _validation(config: Config) -> Validate | None:
     """Scores a network on the validation split, if ``train.eval_every`` asks for it."""
-    from ..runtime import evaluated_images, score
+    from ..runtime import check_scorable, evaluated_images, score
 
     if not config.train.eval_every:
         return None
     images = evaluated_images(config, "val")
+    check_scorable(images, "train.eval_every, data.val")
 
     def validate(model: Detector) -> dict[str, float]:
         evaluation = score(model, images)

@@ -37,11 +37,13 @@ def load_annotations(config: DataConfig, split: Split, report: Report = raise_er
     if not files:
         raise UserError(f"data.{split}.annotations: expected at least one file, got none")
     if config.format == "voc":
-        return _checked(read_voc(files, config.classes, report), split)
-    return _checked(read_coco(files, root / chosen.images, config.classes, report), split)
+        return _checked(read_voc(files, config.classes, report, config.max_pixels), split)
+    return _checked(read_coco(files, root / chosen.images, config.classes, report, config.max_pixels), split)
 
 
 def _checked(annotations: Annotations, split: Split) -> Annotations:
     if len(annotations) == 0:
         raise UserError(f"data.{split}: the annotation files list no image")
+    if split == "train" and not annotations.is_annotated:
+        raise UserError("data.train: expected COCO files with the list 'annotations', to train on; they have none")
     return annotations

@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from reprlib import Repr
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .images import LARGEST_IMAGE, Size, decode, read_image_size
+from .values import shown
 
 # Told of each problem that a reader finds; if it returns, the reader goes on without the broken record.
 Report = Callable[[UserError], None]
 
 IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-LARGEST_ID = 2**63 - 1
-LONGEST_SIDE = 10**6
-LARGEST_COORDINATE = 1e7
 LONGEST_NAME = 1024
+
+
+class Remark(NamedTuple):
+    """Something in the files that is read, but not as it is written; the data check warns of it."""
+
+    kind: str
+    """What remarks of a kind have in common."""
+    message: str
+    """One line that begins with the file."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,11 @@ class Annotations:
     """(M,) int64."""
     ignore: Tensor
     """(M,) bool, crowd (COCO) or difficult (VOC)."""
+    is_annotated: bool = True
+    """False for images that are only listed, as those of a test server: they can be predicted on, not scored."""
+    max_pixels: int = LARGEST_IMAGE
+    """Of an image with more, nothing is decoded."""
+    remarks: tuple[Remark, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,6 +67,11 @@ class Annotations:
     def rows(self, index: int) -> slice:
         """The rows of ``boxes`` that belong to an image."""
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+
+    def read_image(self, index: int) -> Tensor:
+        """(3, H, W) uint8 RGB, turned as the annotator saw it; raises UserError that names the file."""
+        height, width = self.sizes[index].tolist()
+        return decode(str(self.files[index]), (height, width), self.max_pixels).pixels
 
     def select(self, indices: Sequence[int]) -> Annotations:
         """The annotations of some images, in the order given."""
@@ -92,6 +109,9 @@ class AnnotationsBuilder:
     areas: list[float] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     ignore: list[bool] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    is_annotated: bool = True
+    max_pixels: int = LARGEST_IMAGE
 
     def add_image(self, file: Path, image_id: int, height: int, width: int) -> None:
         """Begin the next image; the boxes added from here on are its own."""
@@ -107,6 +127,9 @@ class AnnotationsBuilder:
         self.ignore.append(ignore)
         self.counts[-1] += 1
 
+    def remark(self, kind: str, message: str) -> None:
+        self.remarks.append(Remark(kind, message))
+
     def build(self) -> Annotations:
         return Annotations(
             class_names=self.class_names,
@@ -119,6 +142,9 @@ class AnnotationsBuilder:
             areas=torch.tensor(self.areas, dtype=torch.float64),
             labels=torch.tensor(self.labels, dtype=torch.int64),
             ignore=torch.tensor(self.ignore, dtype=torch.bool),
+            is_annotated=self.is_annotated,
+            max_pixels=self.max_pixels,
+            remarks=tuple(self.remarks),
         )
 
 
@@ -128,39 +154,29 @@ def raise_error(error: UserError) -> None:
 
 
 def path_inside(folder: Path, name: str, source: Path) -> Path:
-    """``folder / name``; UserError if the name leaves the folder. Symbolic links are the user's own: followed."""
+    """``folder / name``; UserError if the name leaves the folder. Symbolic links are the user's own: followed.
+
+    Backslashes part folders, as Windows writes them, unless there is a file with backslashes in its name.
+    """
     # Names of control characters or of any length would break the lines and the array that they are kept in.
     if not 0 < len(name) <= LONGEST_NAME or any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
         raise UserError(f"{source}: expected a file name of 1 to {LONGEST_NAME} characters, got {shown(name)}")
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.is_absolute() or path.anchor or ".." in path.parts:
             raise UserError(f"{source}: file name {shown(name)} leaves the data folder")
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")
     return folder / name
 
 
-def checked_side(value: object, where: str) -> int:
-    """The height or width of an image, from a file; raises UserError that begins with ``where``."""
-    return checked_integer(value, 1, LONGEST_SIDE, where)
+def size_from_image(image: Path, where: str, max_pixels: int) -> Size:
+    """The size that annotations do not give; raises UserError that begins with ``where``."""
+    try:
+        return read_image_size(str(image), max_pixels)
+    except UserError as error:
+        raise UserError(f"{where}: no height and width, and the image that has them can not be read: {error}") from None
 
 
-def checked_integer(value: object, low: int, high: int, where: str) -> int:
-    """``value`` as an integer, which a file may hold as 640.0; raises UserError that begins with ``where``."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise UserError(f"{where}: expected a whole number from {low} to {high}, got {shown(value)}")
-    return value
-
-
-def is_box(x1: float, y1: float, x2: float, y2: float) -> bool:
-    """Whether the coordinates are finite and not inverted; an empty box, which trains nothing, is one."""
-    return all(abs(v) <= LARGEST_COORDINATE for v in (x1, y1, x2, y2)) and x1 <= x2 and y1 <= y2
-
-
-def shown(value: object) -> str:
-    """A value from a file for a message: one line, cut if it is long or deep."""
-    return _REPR.repr(value)
-
-
-_REPR = Repr()
-_REPR.maxstring = _REPR.maxother = 80
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over where a folder is searched: hidden, or what macOS adds to archives."""
+    return name.startswith(".") or name == "__MACOSX"

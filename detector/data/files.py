@@ -7,25 +7,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from .annotations import IMAGE_ENDINGS, Annotations, AnnotationsBuilder
-from .loader import read_image_size
+from .annotations import IMAGE_ENDINGS, Annotations, AnnotationsBuilder, Report, is_hidden, raise_error
+from .images import LARGEST_IMAGE, read_image_size
 
 
-def list_images(paths: Sequence[Path], class_names: tuple[str, ...], category_ids: Sequence[int]) -> Annotations:
+def list_images(
+    paths: Sequence[Path],
+    class_names: tuple[str, ...],
+    category_ids: Sequence[int],
+    report: Report = raise_error,
+    max_pixels: int = LARGEST_IMAGE,
+) -> Annotations:
     """Image files without annotations; their ids count from 1.
 
     Args:
-        paths: files, folders, whose images are taken by name, and patterns such as ``photos/**/*.jpg``.
+        paths: files, folders, whose images are taken by name, and patterns such as ``photos/**/*.jpg``. A file that
+            occurs twice among them is taken once; hidden ones in a folder are not.
         class_names: what the labels of the detections stand for.
         category_ids: COCO's ids of the classes.
+        report: told of each file that is missing or no image; by default the first is raised.
+        max_pixels: a larger image is not read.
 
     Raises:
         UserError: a file is missing or no image, or there is none.
     """
-    builder = AnnotationsBuilder(class_names, category_ids)
-    for number, file in enumerate((file for path in paths for file in _files_of(path)), start=1):
-        height, width = read_image_size(str(file))
-        builder.add_image(file, number, height, width)
+    builder = AnnotationsBuilder(class_names, category_ids, is_annotated=False, max_pixels=max_pixels)
+    files = dict.fromkeys(file for path in paths for file in _files_of(path))
+    for number, file in enumerate(files, start=1):
+        try:
+            height, width = read_image_size(str(file), max_pixels)
+        except UserError as error:
+            report(error)
+        else:
+            builder.add_image(file, number, height, width)
     return builder.build()
 
 
@@ -42,4 +56,4 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_ENDINGS and file.is_file()
+    return file.suffix.lower() in IMAGE_ENDINGS and file.is_file() and not is_hidden(file.name)

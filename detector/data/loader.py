@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -21,6 +18,8 @@ from ..distributed import rank, world_size
 from ..errors import UserError
 from ..signals import ignore_stop_signals, kill_workers_at_exit
 from .annotations import Annotations
+from .images import read_image as read_image
+from .images import read_image_size as read_image_size
 from .sampler import Key, TrainingBatches
 from .transforms import Boxes, apply_transform, evaluation_transform, seed_of, training_transform
 
@@ -44,7 +43,7 @@ class Sample:
     image_id: int
     file: str
     original_size: tuple[int, int]
-    """Height and width of the file."""
+    """Height and width of the image that the boxes belong to, before the transform."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Batch:
     sizes: Tensor
     """(B, 2) int64, height and width without padding."""
     original_sizes: Tensor
-    """(B, 2) int64, of the files."""
+    """(B, 2) int64, before the transform."""
     targets: Targets
     image_ids: tuple[int, ...]
     files: tuple[str, ...]
@@ -106,7 +105,7 @@ class DetectionDataset(Dataset[Sample]):
         annotations = self.annotations
         rows = annotations.rows(index)
         file = str(annotations.files[index])
-        pixels = read_image(file)
+        pixels = annotations.read_image(index)
         height, width = pixels.shape[-2:]
         if (height, width) != tuple(annotations.sizes[index].tolist()):
             expected = "x".join(str(side) for side in annotations.sizes[index].tolist())
@@ -189,28 +188,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         image_ids=tuple(sample.image_id for sample in samples),
         files=tuple(sample.file for sample in samples),
     )
-
-
-def read_image(file: str) -> Tensor:
-    """(3, H, W) uint8 RGB, as stored: EXIF rotation is not applied; raises UserError that names the file."""
-    with _opened(file) as image:
-        pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def read_image_size(file: str) -> tuple[int, int]:
-    """Height and width as stored, from the head of the file alone; raises UserError that names the file."""
-    with _opened(file) as image:
-        return image.height, image.width
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[Image.Image]:
-    try:
-        with Image.open(file) as image:
-            yield image
-    except Exception as error:  # decoders raise errors of many kinds for broken content
-        raise UserError(f"{file}: not a readable image: {' '.join(str(error).split())}") from None
 
 
 def _pad(images: Sequence[Tensor], sizes: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,11 +24,19 @@ class Boxes(NamedTuple):
     """(M,) bool, crowd or difficult."""
 
 
+class ShortestSize(v2.RandomShortestSize):  # type: ignore[misc]
+    """torchvision's, which makes nothing of the shorter side of a very thin image: here a pixel stays."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        params = super().make_params(flat_inputs)
+        return {**params, "size": tuple(max(1, side) for side in params["size"])}
+
+
 def training_transform(config: DataConfig) -> v2.Transform:
     """Resize and flip; boxes are cut at the image's borders, those of less than a pixel are dropped."""
     return v2.Compose(
         [
-            v2.RandomShortestSize(min_size=list(config.short_sides), max_size=config.max_side),
+            ShortestSize(min_size=list(config.short_sides), max_size=config.max_side),
             v2.RandomHorizontalFlip(config.flip),
             v2.ClampBoundingBoxes(),
             v2.SanitizeBoundingBoxes(min_size=1, labels_getter=_per_box_fields),
@@ -38,7 +46,7 @@ def training_transform(config: DataConfig) -> v2.Transform:
 
 def evaluation_transform(config: DataConfig) -> v2.Transform:
     """Resize; every box is kept as it is."""
-    return v2.RandomShortestSize(min_size=config.eval_short_side, max_size=config.max_side)
+    return ShortestSize(min_size=config.eval_short_side, max_size=config.max_side)
 
 
 def apply_transform(transform: v2.Transform, image: Tensor, boxes: Boxes, seed: int) -> tuple[Tensor, Boxes]:

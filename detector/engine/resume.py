@@ -24,6 +24,7 @@ MAY_CHANGE = (
     "train.device",
     "data.root",
     "data.workers",
+    "data.max_pixels",
     "eval.",
     "postprocess.",
 )

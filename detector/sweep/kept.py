@@ -36,7 +36,7 @@ def kept_by(rule: AssignRule, annotations: Annotations, data: DataConfig) -> Kep
             annotations.boxes[rows][used] * scale,
             annotations.labels[rows][used],
             torch.tensor([0, int(used.sum())]),
-            level_shapes(int(height * scale), int(width * scale)),
+            level_shapes(max(1, int(height * scale)), max(1, int(width * scale))),
             STRIDES,
         )
         result = assign(*arguments, rule)

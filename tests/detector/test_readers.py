@@ -95,8 +95,8 @@ def test_coco_shards(tmp_path: Path) -> None:
         ({"categories": [*COCO["categories"], {"id": 4, "name": "bicycle"}]}, "its id or its name occurs twice"),
         ({"annotations": [{**BOX, "category_id": 1e300}]}, "category_id: expected a whole number"),
         ({"annotations": [{**BOX, "bbox": [1, 2, 1e300, 4]}]}, "annotation 1: expected bbox"),
-        ({"annotations": [{**BOX, "area": float("inf")}]}, "annotation 1: expected bbox .* and a finite area"),
-        ({"images": [{**IMAGE, "height": 0}]}, "image 7: height: expected a whole number from 1 to 1000000, got 0"),
+        ({"annotations": [{**BOX, "area": float("inf")}]}, "annotation 1: area: expected a number, got inf"),
+        ({"images": [{**IMAGE, "height": -1}]}, "image 7: height: expected a whole number from 1 to 1000000, got -1"),
         ({"images": [{**IMAGE, "id": "seven"}]}, "id: expected a whole number .* got 'seven'"),
         ({"images": [{**IMAGE, "file_name": 7}]}, "image 7: expected a file_name, got 7"),
         ({"annotations": [{**BOX, "category_id": 5}]}, "annotation 1: unknown category_id 5"),
@@ -105,7 +105,7 @@ def test_coco_shards(tmp_path: Path) -> None:
         ({"annotations": [{**BOX, "bbox": [1, 2, float("nan"), 4]}]}, "annotation 1: expected bbox"),
         ({"annotations": [{**BOX, "bbox": "box"}]}, "annotation 1: expected bbox"),
         ({"annotations": [{"id": 1, "image_id": 7, "category_id": 4}]}, "annotation 1: no 'bbox'"),
-        ({"images": [{"id": 7, "file_name": "a.png", "height": 20}]}, "image 7: no 'width'"),
+        ({"images": [{"id": 7, "file_name": "a.png", "height": 20}]}, "image 7: no height and width, and the image"),
         (
             {"images": [{"id": 7, "file_name": "../../etc/passwd", "height": 20, "width": 30}]},
             "leaves the data folder",
@@ -229,14 +229,14 @@ OUTSIDE = """<!DOCTYPE x [<!ENTITY secret SYSTEM "file:///etc/passwd">]>
         (LAUGHS, "a document type or entity is declared"),
         (OUTSIDE, "a document type or entity is declared"),
         ("<annotation>", "not XML"),
-        ("<annotation/>", r"size/height: expected a number, got None"),
+        ("<annotation/>", "no height and width, and the image that has them can not be read"),
         (VOC.format(objects=voc_object("zebra")), "unknown class 'zebra'; known: cat"),
         (VOC.format(objects=voc_object(xmin="left")), "bndbox/xmin: expected a number, got 'left'"),
         (VOC.format(objects=voc_object(xmin="nan")), "bndbox/xmin: expected a number, got 'nan'"),
         (VOC.format(objects=voc_object(xmin="12")), "'cat': expected xmin <= xmax and ymin <= ymax, got 12 2 11 12"),
         (VOC.format(objects=voc_object(xmin="-1e300")), "'cat': expected xmin <= xmax"),
         (VOC.format(objects="").replace("20", "1e300"), "size/height: expected a whole number"),
-        ("<a>" * 100_000 + "</a>" * 100_000, "size/height: expected a number, got None"),
+        ("<a>" * 100_000 + "</a>" * 100_000, "expected VOC's element annotation, got 'a'"),
     ],
 )
 def test_voc_errors_name_the_file(tmp_path: Path, xml: str, message: str) -> None:
@@ -249,7 +249,7 @@ def test_voc_errors_name_the_file(tmp_path: Path, xml: str, message: str) -> Non
 def test_voc_hostile_encoding_and_name(tmp_path: Path) -> None:
     image_list = write_voc(tmp_path, "")
     (tmp_path / "Annotations/000001.xml").write_bytes(LAUGHS.encode("utf-16"))
-    with pytest.raises(UserError, match="expected UTF-8 text"):
+    with pytest.raises(UserError, match="a document type or entity is declared"):
         read_voc([image_list], ["cat"])
     with pytest.raises(UserError, match="leaves the data folder"):
         read_voc([write_voc(tmp_path, "", name="../../secret")], ["cat"])

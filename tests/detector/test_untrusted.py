@@ -49,7 +49,7 @@ def test_a_truncated_image_and_one_of_absurd_size(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"part\.jpg: not a readable image: .*truncated"):
         read_image(str(tmp_path / "part.jpg"))
     Image.new("1", (30_000, 30_000)).save(tmp_path / "bomb.png")  # a few kilobytes that are 2.7 GB decoded
-    with pytest.raises(UserError, match=r"bomb\.png: not a readable image: .*decompression bomb"):
+    with pytest.raises(UserError, match=r"bomb\.png: image of 30000x30000 exceeds data\.max_pixels"):
         read_image(str(tmp_path / "bomb.png"))
 
 

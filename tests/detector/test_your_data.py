@@ -14,6 +14,9 @@ from PIL import Image
 
 from detector.cli import main
 from detector.config import load_config
+from detector.data.check import check_data
+from detector.data.layout import find_data
+from detector.data.problems import SEVERITY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "your_data.md").read_text(encoding="utf-8")
 CLASSES = ("Platelets", "RBC", "WBC")
@@ -34,6 +37,16 @@ def commands() -> list[list[str]]:
     """The commands of the page, in order."""
     lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("python -m detector")]
     return [shlex.split(line)[3:] for line in lines]
+
+
+def table() -> dict[str, list[str]]:
+    """The rows of the page's table of what is read: what it is, with what is in the data."""
+    rows: dict[str, list[str]] = {}
+    for line in PAGE.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 3 and cells[1].startswith(("read", "error: ", "warning: ")):
+            rows.setdefault(cells[1], []).append(cells[0].strip("| "))
+    return rows
 
 
 def make_image(file: Path, number: int) -> list[tuple[str, list[int]]]:
@@ -113,3 +126,99 @@ def test_the_page_from_top_to_bottom(
     for file in ("first_batch.png", "assignment.png", "predictions/0004.png", "photos/11.png", "photos/images.json"):
         assert (Path("runs/mine") / file).is_file()
     assert Path("comparison.png").is_file()
+
+
+def test_the_table_tells_every_problem() -> None:
+    assert set(table()) == {"read", *(f"{severity}: {kind}" for kind, severity in SEVERITY.items())}
+    assert all(len(rows) == 1 for name, rows in table().items() if name != "read")
+
+
+def as_text(root: Path) -> None:
+    """COCO: every number as text."""
+    for file in (root / "annotations").iterdir():
+        content = json.loads(file.read_text())
+        for record in (*content["images"], *content["annotations"], *content["categories"]):
+            record |= {name: str(value) for name, value in record.items() if isinstance(value, (int, float))}
+        for annotation in content["annotations"]:
+            annotation["bbox"] = [str(value) for value in annotation["bbox"]]
+            annotation["iscrowd"] = "false"
+        file.write_text(json.dumps(content))
+
+
+def without_size(root: Path) -> None:
+    for file in (root / "Annotations").iterdir():
+        file.write_text(re.sub("<size>.*</size>", "", file.read_text()))
+
+
+def other_modes(root: Path) -> None:
+    files = sorted((root / "JPEGImages").iterdir())
+    for file, mode in zip(files, ("CMYK", "YCbCr", "LAB", "P", "CMYK", "L"), strict=True):
+        Image.open(file).convert(mode).save(file.with_suffix(".png" if mode == "P" else ".tif"))
+        file.unlink()
+    gray = np.random.default_rng(0).integers(0, 65536, (60, 80), dtype=np.uint16)
+    files[-1].with_suffix(".tif").unlink()
+    Image.fromarray(gray).save(files[-1].with_suffix(".png"))
+
+
+def marked_lists(root: Path) -> None:
+    for number, line in ((0, '"a b/{}" -1'), (1, '"a b/{}"  1'), (2, "a b/{}.jpg 0"), (3, "a b/{} 1")):
+        for folder, ending in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
+            (root / folder / "a b").mkdir(exist_ok=True)
+            (root / folder / f"{number:04d}{ending}").rename(root / folder / "a b" / f"{number:04d}{ending}")
+        file = root / "ImageSets/Main/trainval.txt"
+        file.write_text(file.read_text().replace(f"{number:04d}", line.format(f"{number:04d}")))
+
+
+def other_endings(root: Path) -> None:
+    for number, file in enumerate(sorted((root / "JPEGImages").iterdir())):
+        file.rename(file.with_suffix((".JPG", ".jpeg", ".JPEG")[number % 3]))
+
+
+def backslashes(root: Path) -> None:
+    for folder, ending in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
+        (root / folder / "cam").mkdir()
+        for number in range(6):
+            (root / folder / f"{number:04d}{ending}").rename(root / folder / "cam" / f"{number:04d}{ending}")
+    for file in (root / "ImageSets/Main").iterdir():
+        file.write_text("".join(f"cam\\{name}\n" for name in file.read_text().split()))
+
+
+def encodings(root: Path) -> None:
+    for file in (root / "Annotations").iterdir():
+        file.write_bytes(f'<?xml version="1.0" encoding="gbk"?><!-- 细胞 -->{file.read_text()}'.encode("gbk"))
+    for file in (root / "ImageSets/Main").iterdir():
+        file.write_bytes(file.read_text().encode("utf-16"))
+
+
+def hidden_files(root: Path) -> None:
+    (root / "__MACOSX/Annotations").mkdir(parents=True)
+    for name in ("__MACOSX/Annotations/._0000.xml", "Annotations/._0000.xml", "ImageSets/Main/._test.txt", ".DS_Store"):
+        (root / name).write_bytes(b"\0\5\x16\7")
+
+
+READ = {
+    'numbers and marks as text: `"7"`, `"0.5"`, `"true"`': (make_coco, as_text),
+    "no height and width, or 0": (make_voc, without_size),
+    "gray of 16 bits, palettes, CMYK, YCbCr, LAB": (make_voc, other_modes),
+    "names in lists with spaces or folders; `name -1`, quotes, file endings": (make_voc, marked_lists),
+    "another ending of the image than in the XML: `.JPG`, `.png`": (make_voc, other_endings),
+    "backslashes in names": (make_voc, backslashes),
+    "XML in any encoding that it declares, lists with a byte-order mark": (make_voc, encodings),
+    "hidden files, `._` files, `__MACOSX`": (make_voc, hidden_files),
+}
+
+
+def test_the_table_tells_all_that_is_read() -> None:
+    assert table()["read"] == list(READ)
+
+
+@pytest.mark.parametrize("row", READ)
+def test_what_the_table_says_is_read(row: str, tmp_path: Path) -> None:
+    """The same images and boxes as before the change, and nothing to tell."""
+    make, change = READ[row]
+    make(tmp_path / "before")
+    make(tmp_path / "after")
+    change(tmp_path / "after")
+    before, after = (check_data(find_data(tmp_path / name)) for name in ("before", "after"))
+    assert after.splits == before.splits
+    assert after.problems == before.problems == []
