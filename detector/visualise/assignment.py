@@ -38,6 +38,7 @@ METRIC_TITLES = {
     "none": "every point inside a box",
 }
 PANEL_WIDTH = 3.9  # inches
+TALLEST = 4.0  # height of a panel in its widths; a taller image is drawn smaller
 CONTOUR_SAMPLES = 160  # a side
 
 
@@ -80,7 +81,7 @@ def draw_assignment(
     plt = pyplot()
     height, width = scene.image.shape[-2:]
     levels = _levels(height, width, strides)
-    panel_height = PANEL_WIDTH * height / width
+    panel_height = PANEL_WIDTH * min(TALLEST, height / width)
     figure, grid = plt.subplots(
         len(shown),
         len(rules) + 1,

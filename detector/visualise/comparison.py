@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_WIDTH = 3.4  # inches
+TALLEST = 4.0  # height of a panel in its widths; a taller image is drawn smaller
 
 
 class Judged(NamedTuple):
@@ -51,7 +52,7 @@ def draw_comparison(rows: Sequence[Row], names: Sequence[str], class_names: Sequ
     False positives are red, missed boxes dashed red, right detections in the colour of their class.
     """
     plt = pyplot()
-    heights = [PANEL_WIDTH * row.image.shape[1] / row.image.shape[2] + 0.25 for row in rows]
+    heights = [PANEL_WIDTH * min(TALLEST, row.image.shape[1] / row.image.shape[2]) + 0.25 for row in rows]
     figure, grid = plt.subplots(
         len(rows),
         len(names) + 1,

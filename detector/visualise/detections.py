@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_WIDTH = 2.6  # inches
+TALLEST = 4.0  # height of a panel in its widths; a taller image is drawn smaller
 
 
 class Picture(NamedTuple):
@@ -75,7 +76,7 @@ def _grid(
     """A figure with ``panels`` empty axes for each image."""
     plt = pyplot()
     lines = math.ceil(len(images) / columns)
-    ratio = max(image.shape[1] / image.shape[2] for image in images)
+    ratio = min(TALLEST, max(image.shape[1] / image.shape[2] for image in images))
     figure, grid = plt.subplots(
         lines,
         columns * panels,

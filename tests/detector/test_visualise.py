@@ -86,3 +86,12 @@ def test_an_assignment_is_drawn_and_returned(rule: AssignRule, tmp_path: Path) -
     assert bool((result.matched == IGNORED).any())
     width, height = Image.open(tmp_path / "view.png").size
     assert width > height > 300
+
+
+def test_a_thin_image_makes_a_picture_of_sound_size(tmp_path: Path) -> None:
+    """A column of pixels would be a picture of gigabytes at the usual width."""
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    for height, width in ((1600, 1), (1, 1600)):
+        picture = Picture(torch.zeros(3, height, width, dtype=torch.uint8), nothing, None)
+        draw_detections([picture], ("cat",), tmp_path / "x.png", panel_width=1.0)
+        assert max(Image.open(tmp_path / "x.png").size) < 600
