@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image, nms
+from torchvision.ops import clip_boxes_to_image
 
 from ..config import PostprocessConfig
 from .head import Predictions
+from .nms import Suppress, kept_by_class
 
 
 class Detections(NamedTuple):
@@ -62,27 +63,29 @@ def image_detections(
     level_shapes: Sequence[tuple[int, int]],
     size: tuple[int, int],
     config: PostprocessConfig,
+    suppress: Suppress = kept_by_class,
 ) -> Detections:
-    """The detections of one image of a batch; ``size`` is its height and width without padding."""
+    """The detections of one image of a batch; ``size`` is its height and width without padding.
+
+    ``suppress`` is :func:`kept_by_class`, or another form of it that can be exported.
+    """
     boxes, class_scores, scores = (tensor[index] for tensor in decoded)
     num_classes = scores.shape[1]
-    kept = []
+    of_levels = []
     first = 0
     for height, width in level_shapes:
         rows = slice(first, first + height * width)
         # As in FCOS, the threshold is on the class alone and the ranking on class times centerness.
         passing = (class_scores[rows].flatten() > config.score_threshold).nonzero().squeeze(1)
         best = scores[rows].flatten()[passing].argsort(descending=True, stable=True)
-        kept.append(passing[best[: config.candidates_per_level]] + first * num_classes)
+        of_levels.append(passing[best[: config.candidates_per_level]] + first * num_classes)
         first += height * width
-    candidates = torch.cat(kept)
+    candidates = torch.cat(of_levels)
     candidate_scores = scores.flatten()[candidates]
     labels = candidates % num_classes
     candidate_boxes = clip_boxes_to_image(boxes[candidates // num_classes], size)
-    # Boxes of different classes are moved apart, so that they never meet. Without the branch on the number of
-    # boxes that torchvision's batched_nms has, this can be exported.
-    apart = candidate_boxes + (labels * (max(size) + 1)).unsqueeze(1)
-    best = nms(apart, candidate_scores, config.nms_threshold)[: config.detections_per_image]
+    kept = suppress(candidate_boxes, candidate_scores, labels, config.nms_threshold).nonzero().squeeze(1)
+    best = kept[candidate_scores[kept].argsort(descending=True, stable=True)][: config.detections_per_image]
     return Detections(candidate_boxes[best], candidate_scores[best], labels[best])
 
 
