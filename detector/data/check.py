@@ -20,6 +20,7 @@ from ..places import find
 from ..progress import Progress
 from . import Split, load_annotations
 from .annotations import Annotations, shown
+from .classes import with_classes_of
 from .coco import Record, category_ids_of, read_json
 from .loader import read_image, read_image_size
 from .voc import annotation_file, read_list
@@ -77,6 +78,7 @@ def check_data(config: DataConfig, decode: bool = True) -> DataReport:
     counts: dict[Split, SplitCounts] = {}
     problems: list[Problem] = []
     files: dict[Split, set[str]] = {}
+    class_names: tuple[str, ...] | None = None
     for split in SPLITS:
         annotations = _read(config, split, problems)
         if annotations is None:
@@ -85,6 +87,9 @@ def check_data(config: DataConfig, decode: bool = True) -> DataReport:
         files[split] = set(annotations.files.tolist())
         problems += [*_check_boxes(annotations), *_check_images(annotations, decode)]
         problems += _check_classes(annotations, split)
+        if class_names is not None:
+            problems += _check_agreement(annotations, class_names)
+        class_names = annotations.class_names
         problems += _check_coco(config, split) if config.format == "coco" else ()
     for file in sorted(files.get("train", set()) & files.get("val", set())):
         problems.append(Problem("warning", "image in both train and val", file))
@@ -188,6 +193,13 @@ def _check_classes(annotations: Annotations, split: Split) -> Iterator[Problem]:
     for name, boxes in _count(annotations).per_class.items():
         if boxes == 0:
             yield Problem("warning", f"class without a box in {split}", shown(name))
+
+
+def _check_agreement(annotations: Annotations, class_names: Sequence[str]) -> Iterator[Problem]:
+    try:
+        with_classes_of(annotations, class_names, "data.val", "data.train")
+    except UserError as error:
+        yield Problem("error", "classes of val that train does not have", str(error))
 
 
 def _check_coco(config: DataConfig, split: Split) -> Iterator[Problem]:

@@ -7,24 +7,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from .annotations import IMAGE_ENDINGS, Annotations, AnnotationsBuilder
+from .annotations import IMAGE_ENDINGS, Annotations, AnnotationsBuilder, Report, raise_error
 from .loader import read_image_size
 
 
-def list_images(paths: Sequence[Path], class_names: tuple[str, ...], category_ids: Sequence[int]) -> Annotations:
-    """Image files without annotations; their ids count from 1.
+def list_images(
+    paths: Sequence[Path],
+    class_names: tuple[str, ...],
+    category_ids: Sequence[int],
+    report: Report = raise_error,
+) -> Annotations:
+    """Image files without annotations; their ids count from 1, those that can not be read included.
 
     Args:
         paths: files, folders, whose images are taken by name, and patterns such as ``photos/**/*.jpg``.
         class_names: what the labels of the detections stand for.
         category_ids: COCO's ids of the classes.
+        report: told of each file that is missing or no image; if it returns, the file is left out.
 
     Raises:
-        UserError: a file is missing or no image, or there is none.
+        UserError: a file is missing or no image, or a folder or pattern has none.
     """
     builder = AnnotationsBuilder(class_names, category_ids)
     for number, file in enumerate((file for path in paths for file in _files_of(path)), start=1):
-        height, width = read_image_size(str(file))
+        try:
+            height, width = read_image_size(str(file))
+        except UserError as error:
+            report(error)
+            continue
         builder.add_image(file, number, height, width)
     return builder.build()
 
