@@ -16,7 +16,7 @@ import tyro
 
 from .commands import COMMANDS, SECTIONS, Command
 from .config import Config, check_config
-from .errors import Stopped, UsageError, UserError
+from .errors import Stopped, UsageError, UserError, one_line
 
 T = TypeVar("T")
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
@@ -47,8 +47,13 @@ def _main(argv: Sequence[str]) -> int:
         else:
             _run(name, options)
     except UserError as error:
-        print(f"{_program(name)}: error: {_message(error)}", file=sys.stderr)
+        print(f"{_program(name)}: error: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if error.filename is None:  # not of a file: a closed pipe, or a fault of this program
+            raise
+        print(f"{_program(name)}: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except Stopped as stop:
         print(f"{_program(name)}: {stop}", file=sys.stderr)
         return stop.status
@@ -168,11 +173,6 @@ def _showing(value: Any, names: Sequence[str]) -> Any:
 
 def _program(name: str | None) -> str:
     return "detector" if name is None else f"detector {name}"
-
-
-def _message(error: UserError) -> str:
-    # A loader process hands its error over as a traceback, whose last line is the message.
-    return str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
 
 
 def _is_output_closed() -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from .data.loader import PADDING_COLOUR, SIZE_DIVISOR
 from .errors import UserError
 from .model import Detector
 from .model.backbone import STRIDES
+from .model.nms import Suppress, kept_by_class, kept_by_class_in_export
 from .model.postprocess import decode, image_detections
 
 Format = Literal["torch", "onnx"]
@@ -42,10 +42,11 @@ class ExportedDetector(nn.Module):
 
     colour: Tensor
 
-    def __init__(self, model: Detector, with_nms: bool = True) -> None:
+    def __init__(self, model: Detector, with_nms: bool = True, suppress: Suppress = kept_by_class) -> None:
         super().__init__()
         self.model = model
         self.with_nms = with_nms
+        self.suppress = suppress
         self.register_buffer("colour", torch.tensor(PADDING_COLOUR).view(3, 1, 1).float(), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -57,7 +58,7 @@ class ExportedDetector(nn.Module):
         if not self.with_nms:
             return decoded.boxes[0], decoded.scores[0]
         config = self.model.config.postprocess
-        return tuple(image_detections(decoded, 0, predictions.level_shapes, (height, width), config))
+        return tuple(image_detections(decoded, 0, predictions.level_shapes, (height, width), config, self.suppress))
 
 
 def export(
@@ -73,16 +74,15 @@ def export(
     """
     if file_format == "onnx":
         _require("onnxscript")
-    exported = ExportedDetector(model.cpu().eval(), with_nms)
+    suppress = _kept_by_class_op if file_format == "onnx" else kept_by_class_in_export
+    exported = ExportedDetector(model.cpu().eval(), with_nms, suppress)
     example = torch.zeros(1, 3, 2 * SMALLEST_SIDE, 3 * SMALLEST_SIDE, dtype=torch.uint8)
     sides = {
         2: torch.export.Dim("height", min=SMALLEST_SIDE, max=LARGEST_SIDE),
         3: torch.export.Dim("width", min=SMALLEST_SIDE, max=LARGEST_SIDE),
     }
     classes = json.dumps(list(class_names))
-    with torch.no_grad(), warnings.catch_warnings():
-        # torchvision's own declaration of nms uses a name that newer versions of torch deprecate.
-        warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
+    with torch.no_grad():
         program = torch.export.export(exported, (example,), dynamic_shapes={"image": sides})
         if file_format == "torch":
             torch.export.save(program, file, extra_files={"classes": classes})
@@ -91,7 +91,7 @@ def export(
             program,
             input_names=["image"],
             output_names=list(DETECTION_NAMES if with_nms else DENSE_NAMES),
-            custom_translation_table={torch.ops.aten.sort.stable: _onnx_stable_sort},
+            custom_translation_table=ONNX_TRANSLATIONS,
             verbose=False,
         )
     assert onnx_program is not None
@@ -156,6 +156,48 @@ def _onnx_stable_sort(values: Any, stable: bool = True, dim: int = -1, descendin
     from onnxscript import opset18 as op
 
     return op.TopK(values, op.Shape(values), axis=dim, largest=int(descending), sorted=1)
+
+
+@torch.library.custom_op("detector::kept_by_class", mutates_args=())
+def _kept_by_class_op(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """One node of the graph, which ONNX has an operator for."""
+    return kept_by_class(boxes, scores, labels, threshold)
+
+
+@_kept_by_class_op.register_fake
+def _(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    return torch.empty_like(labels, dtype=torch.bool)
+
+
+def _onnx_kept_by_class(boxes: Any, scores: Any, labels: Any, threshold: float) -> Any:
+    """ONNX's NonMaxSuppression takes the scores of each class (1, C, N): here of every label up to the largest."""
+    from onnxscript import opset18
+
+    op: Any = opset18  # whose types want a constant's told
+
+    largest = op.ReduceMax(op.Concat(labels, op.Constant(value_ints=[0]), axis=0), keepdims=1)
+    classes = op.Range(op.Constant(value_int=0), op.Squeeze(largest) + 1, op.Constant(value_int=1))
+    is_own = op.Equal(
+        op.Unsqueeze(classes, op.Constant(value_ints=[1])), op.Unsqueeze(labels, op.Constant(value_ints=[0]))
+    )
+    of_classes = op.Where(is_own, scores, op.Constant(value_float=-1.0))
+    found = op.NonMaxSuppression(
+        op.Unsqueeze(boxes, op.Constant(value_ints=[0])),
+        op.Unsqueeze(of_classes, op.Constant(value_ints=[0])),
+        op.Constant(value_ints=[2**31 - 1]),
+        op.Constant(value_floats=[threshold]),
+        op.Constant(value_floats=[-0.5]),  # scores are not negative: those of other classes stay out
+    )
+    rows = op.Gather(found, op.Constant(value_int=2), axis=1)
+    none = op.ConstantOfShape(op.Shape(labels))
+    return op.Cast(op.ScatterElements(none, rows, op.Expand(op.Constant(value_float=1.0), op.Shape(rows))), to=9)
+
+
+# What torch's exporter to ONNX has no word for, or not the right one.
+ONNX_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.sort.stable: _onnx_stable_sort,
+    torch.ops.detector.kept_by_class.default: _onnx_kept_by_class,
+}
 
 
 def _require(package: str) -> None:

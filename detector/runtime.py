@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import torch
 
 from .config import Config
 from .data import Annotations, Split, load_annotations
+from .data.classes import with_classes_of
 from .distributed import is_launched, is_main, local_rank, world_size
 from .engine.checkpoint import load_checkpoint, restore_detector
-from .engine.resume import Resumed, changed_options, check_unfinished
-from .engine.train import total_steps
+from .engine.optim import total_steps
+from .engine.resume import Resumed, changed_options, check_unfinished, schedule_change
+from .engine.train import placed
 from .errors import UsageError, UserError
-from .evaluation.coco import Evaluation, detect_all
+from .evaluation.coco import Evaluation
+from .evaluation.detect import detect_all
 from .evaluation.score import score_detections
 from .model import Detections, Detector
 from .visualise.detections import Picture
@@ -41,15 +45,19 @@ def choose_device(config: Config) -> torch.device:
 
 
 def restore(config: Config, checkpoint: Path, split: Split) -> tuple[Detector, Annotations]:
-    """The trained model on its device, and the images of a split that ``eval.limit`` leaves."""
+    """The trained model on its device, and the images of a split that ``eval.limit`` leaves, its classes the model's.
+
+    Raises:
+        UserError: the split has boxes of classes that the checkpoint was not trained for, or is no checkpoint.
+    """
     content = load_checkpoint(checkpoint)
-    annotations = evaluated_images(config, split)
-    if list(annotations.class_names) != content["class_names"]:
-        raise UserError(
-            f"{checkpoint}: trained for the classes {', '.join(content['class_names'][:5])}...; "
-            f"the data set has {', '.join(annotations.class_names[:5])}..."
-        )
-    return restore_detector(content, config, checkpoint).to(choose_device(config)), annotations
+    annotations = evaluated_images(config, split, content["class_names"], str(checkpoint))
+    return restore_model(content, config, checkpoint), annotations
+
+
+def restore_model(content: dict[str, Any], config: Config, checkpoint: Path) -> Detector:
+    """The trained model on its device, its weights in memory as in training, so that both compute the same bits."""
+    return placed(restore_detector(content, config, checkpoint), choose_device(config))
 
 
 def score(model: Detector, annotations: Annotations) -> Evaluation | None:
@@ -58,12 +66,28 @@ def score(model: Detector, annotations: Annotations) -> Evaluation | None:
     return score_detections(found, annotations, model.config)[0] if is_main() else None
 
 
-def evaluated_images(config: Config, split: Split) -> Annotations:
-    """The images of a split that ``eval.limit`` leaves."""
+def evaluated_images(config: Config, split: Split, class_names: Sequence[str], source: str) -> Annotations:
+    """The images of a split that ``eval.limit`` leaves, labelled by the classes of ``source``.
+
+    Raises:
+        UserError: they have boxes of other classes.
+    """
     annotations = load_annotations(config.data, split)
-    if config.eval.limit is None:
-        return annotations
-    return annotations.select(range(min(config.eval.limit, len(annotations))))
+    if config.eval.limit is not None:
+        annotations = annotations.select(range(min(config.eval.limit, len(annotations))))
+    return with_classes_of(annotations, class_names, f"data.{split}", source)
+
+
+def check_classes(config: Config, split: Split, class_names: Sequence[str], source: str) -> None:
+    """Raise UserError if a split that is not needed yet has boxes of classes that ``source`` does not know.
+
+    One that is missing or broken is told of by the command that needs it.
+    """
+    try:
+        annotations = load_annotations(config.data, split)
+    except UserError:
+        return
+    with_classes_of(annotations, class_names, f"data.{split}", source)
 
 
 def check_scorable(annotations: Annotations, purpose: str) -> None:
@@ -92,19 +116,23 @@ def training_images(config: Config) -> Annotations:
     return annotations
 
 
-def load_resumed(file: Path, config: Config, annotations: Annotations) -> Resumed:
-    """The checkpoint to go on from; what the configuration changes is printed.
+def load_resumed(file: Path, config: Config, annotations: Annotations) -> tuple[Resumed, Annotations]:
+    """The checkpoint to go on from and the training images with its classes; what the configuration changes is printed.
 
     Raises:
-        UserError: it is no checkpoint, of a finished run, or the run had other options or other data.
+        UserError: it is no checkpoint, of a finished run, or the run had other options, classes or data.
     """
     resumed = Resumed(file, load_checkpoint(file))
     changes = changed_options(resumed, config)
-    check_unfinished(resumed, annotations, total_steps(config, len(annotations)))
+    annotations = with_classes_of(annotations, resumed.content["class_names"], "data.train", str(file))
+    check_unfinished(resumed, config, annotations, total_steps(config, len(annotations)))
     if is_main():
         changed = f"; changed: {', '.join(changes)}" if changes else ""
         print(f"going on from {file}, step {resumed.content['step']}{changed}", flush=True)
-    return resumed
+        schedule = schedule_change(resumed, config, len(annotations))
+        if schedule is not None:
+            print(schedule, flush=True)
+    return resumed, annotations
 
 
 def make_picture(annotations: Annotations, index: int, found: Detections, score: float, has_truth: bool) -> Picture:

@@ -48,3 +48,14 @@ def one_map(points: Tensor, shape: tuple[int, int] = (2, 2)) -> tuple[Tensor]:
 def points_of(maps: tuple[Tensor, ...]) -> Tensor:
     """What `one_map` was made of."""
     return maps[0].permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def crowded(classes: int, count: int = 400) -> tuple[Tensor, Tensor, Tensor]:
+    """Groups of four boxes of a class, moved a little, all over a large image: many overlaps near the threshold."""
+    random = torch.Generator().manual_seed(classes)
+    centers = torch.rand(count // 4, 2, generator=random) * torch.tensor([1300.0, 760.0])
+    centers = centers.repeat_interleave(4, 0) + 3 * torch.rand(count, 2, generator=random)
+    half = 4 + 3 * torch.rand(count, 2, generator=random)
+    labels = torch.randint(max(0, classes - 100), classes, (count // 4,), generator=random).repeat_interleave(4)
+    scores = (torch.rand(count, generator=random) * 50).ceil() / 50  # many are equal
+    return torch.cat((centers - half, centers + half), 1), scores, labels

@@ -33,7 +33,7 @@ class DemoArguments:
 def run(arguments: DemoArguments) -> None:
     """Take the steps of a project one after another, each by its own command."""
     from ..engine.train import CHECKPOINT
-    from ..runtime import evaluated_images
+    from ..runtime import evaluated_images, training_images
 
     config, out = arguments.settings, arguments.out
     started = time.monotonic()
@@ -45,7 +45,7 @@ def run(arguments: DemoArguments) -> None:
     assign_view.run(assign_view.AssignViewArguments(index=index, out=assignment, settings=config))
 
     _heading("2. The untrained detector")
-    images = evaluated_images(config, "val")
+    images = evaluated_images(config, "val", training_images(config).class_names, "data.train")
     before = _score_untrained(config, images)
     print(f"AP {100 * before['AP']:.1f}   AP50 {100 * before['AP50']:.1f}")
 
@@ -87,7 +87,7 @@ def _score_untrained(config: Config, images: Annotations) -> dict[str, float]:
 
 
 def _draw(model: Detector, images: Annotations, file: Path) -> None:
-    from ..evaluation.coco import detect_all
+    from ..evaluation.detect import detect_all
     from ..runtime import make_picture
     from ..visualise.detections import draw_detections
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +13,14 @@ import tyro
 
 from ..config import Config, config_to_yaml, load_config
 from ..distributed import is_main, process_group, wait_for_all, world_size
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 from .options import DEMO, Settings, demo_config, trained_config
 
 if TYPE_CHECKING:
     import torch
 
     from ..data import Annotations
+    from ..data.loader import Batch
     from ..engine.resume import Resumed
     from ..engine.train import Validate
     from ..model import Detector
@@ -76,8 +79,10 @@ def run(arguments: TrainArguments) -> Detector | None:
     with process_group(), deterministic_algorithms(config.train.deterministic):
         device = choose_device(config)
         images = training_images(config)
-        resumed = None if resume is None else load_resumed(resume, config, images)
-        validate = _validation(config)
+        resumed = None
+        if resume is not None:
+            resumed, images = load_resumed(resume, config, images)
+        validate = _validation(config, images.class_names)
         if arguments.dry_run:
             _describe(config, images, device, resumed)
             return None
@@ -93,7 +98,6 @@ def _train(
     validate: Validate | None,
 ) -> Detector:
     from ..engine.train import CHECKPOINT, train
-    from ..visualise.detections import draw_targets
 
     wait_for_all()  # every process has looked into the folder before the main one writes there
     if is_main():
@@ -106,20 +110,31 @@ def _train(
         device,
         resumed,
         validate,
-        show_batch=lambda batch: draw_targets(batch, images.class_names, out / FIRST_BATCH),
+        show_batch=lambda batch: _draw_batch(batch, images.class_names, out / FIRST_BATCH),
     )
     if is_main():
         print(f"trained in {time.monotonic() - started:.0f} s; wrote {out / CHECKPOINT}")
     return model
 
 
-def _validation(config: Config) -> Validate | None:
+def _draw_batch(batch: Batch, class_names: Sequence[str], file: Path) -> None:
+    """Draw a batch; a picture that fails does not end the run."""
+    from ..visualise.detections import draw_targets
+
+    try:
+        draw_targets(batch, class_names, file)
+    except Exception as error:
+        print(f"{file}: can not be drawn: {one_line(error)}", file=sys.stderr)
+
+
+def _validation(config: Config, class_names: Sequence[str]) -> Validate | None:
     """Scores a network on the validation split, if ``train.eval_every`` asks for it."""
-    from ..runtime import check_scorable, evaluated_images, score
+    from ..runtime import check_classes, check_scorable, evaluated_images, score
 
     if not config.train.eval_every:
+        check_classes(config, "val", class_names, "data.train")
         return None
-    images = evaluated_images(config, "val")
+    images = evaluated_images(config, "val", class_names, "data.train")
     check_scorable(images, "train.eval_every, data.val")
 
     def validate(model: Detector) -> dict[str, float]:
@@ -151,7 +166,7 @@ def _check_folder(config: Config, out: Path, may_hold_run: bool) -> None:
 
 
 def _headline(config: Config, images: Annotations, device: torch.device) -> str:
-    from ..engine.train import total_steps
+    from ..engine.optim import total_steps
 
     processes = f" in {world_size()} processes" if world_size() > 1 else ""
     return (

@@ -17,6 +17,7 @@ from . import Split, load_annotations
 from .annotations import Annotations, is_hidden
 from .check_boxes import boxes_per_image, check_boxes
 from .check_images import Looked, check_uniqueness, look_at_images
+from .classes import with_classes_of
 from .coco import CocoContent, category_ids_of, read_json
 from .problems import (
     ANNOTATION_ID,
@@ -24,6 +25,7 @@ from .problems import (
     NO_VAL_BOX,
     NOT_ANNOTATED,
     ONLY_PARENT,
+    OTHER_CLASSES,
     UNLISTED,
     UNUSABLE,
     Problem,
@@ -74,6 +76,7 @@ def check_data(config: DataConfig, decode: bool = True) -> DataReport:
     counts: dict[Split, SplitCounts] = {}
     problems: list[Problem] = []
     looks: list[Looked] = []
+    class_names: tuple[str, ...] | None = None
     for split in SPLITS:
         annotations = _read(config, split, problems)
         if annotations is None:
@@ -83,6 +86,9 @@ def check_data(config: DataConfig, decode: bool = True) -> DataReport:
         problems += [problem(*remark) for remark in annotations.remarks]
         problems += [*check_boxes(annotations), *(found for look in looked for found in look.problems)]
         problems += _check_classes(annotations, split)
+        if class_names is not None:
+            problems += _check_agreement(annotations, class_names)
+        class_names = annotations.class_names
         problems += _check_coco(config, split) if config.format == "coco" else ()
         looks += looked
     problems += check_uniqueness(looks)
@@ -123,6 +129,13 @@ def _check_classes(annotations: Annotations, split: Split) -> Iterator[Problem]:
     for name, boxes in _count(annotations).per_class.items():
         if boxes == 0:
             yield problem(NO_TRAIN_BOX if split == "train" else NO_VAL_BOX, shown(name))
+
+
+def _check_agreement(annotations: Annotations, class_names: Sequence[str]) -> Iterator[Problem]:
+    try:
+        with_classes_of(annotations, class_names, "data.val", "data.train")
+    except UserError as error:
+        yield problem(OTHER_CLASSES, str(error))
 
 
 def _check_coco(config: DataConfig, split: Split) -> Iterator[Problem]:

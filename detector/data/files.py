@@ -18,18 +18,18 @@ def list_images(
     report: Report = raise_error,
     max_pixels: int = LARGEST_IMAGE,
 ) -> Annotations:
-    """Image files without annotations; their ids count from 1.
+    """Image files without annotations; their ids count from 1, those that can not be read included.
 
     Args:
         paths: files, folders, whose images are taken by name, and patterns such as ``photos/**/*.jpg``. A file that
             occurs twice among them is taken once; hidden ones in a folder are not.
         class_names: what the labels of the detections stand for.
         category_ids: COCO's ids of the classes.
-        report: told of each file that is missing or no image; by default the first is raised.
+        report: told of each file that is missing or no image; if it returns, the file is left out.
         max_pixels: a larger image is not read.
 
     Raises:
-        UserError: a file is missing or no image, or there is none.
+        UserError: a file is missing or no image, or a folder or pattern has none.
     """
     builder = AnnotationsBuilder(class_names, category_ids, is_annotated=False, max_pixels=max_pixels)
     files = dict.fromkeys(file for path in paths for file in _files_of(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -145,25 +146,33 @@ def training_loader(config: Config, annotations: Annotations, first_step: int, l
     groups = (heights > widths) & config.data.group_by_shape
     batches = TrainingBatches(groups, config.train.batch_size, seed, first_step, last_step, rank(), world_size())
     dataset = DetectionDataset(annotations, training_transform(config.data), seed)
-    return _loader(config, dataset, batches)
+    return batch_loader(config, dataset, batches)
 
 
 def evaluation_loader(config: Config, annotations: Annotations) -> BatchLoader:
     """Every image once, in order; with several processes, every so many-th batch is this one's."""
+    dataset = DetectionDataset(annotations, evaluation_transform(config.data))
+    return batch_loader(config, dataset, evaluation_keys(config, annotations))
+
+
+def evaluation_keys(config: Config, annotations: Annotations) -> list[list[Key]]:
+    """The images of each of this process's batches."""
     size = config.eval.batch_size
     keys = [(0, index) for index in range(len(annotations))]
     batches = [keys[begin : begin + size] for begin in range(0, len(keys), size)]
-    dataset = DetectionDataset(annotations, evaluation_transform(config.data))
-    return _loader(config, dataset, batches[rank() :: world_size()])
+    return batches[rank() :: world_size()]
 
 
-def _loader(config: Config, dataset: DetectionDataset, batches: Iterable[list[Key]]) -> BatchLoader:
+def batch_loader(
+    config: Config, dataset: Dataset[Any], batches: Iterable[list[Key]], collate_fn: Callable[..., Any] | None = None
+) -> BatchLoader:
+    """Loads batches of a data set, in loader processes if the configuration has any."""
     kill_workers_at_exit()
     return BatchLoader(
         dataset,
         batch_sampler=batches,
         num_workers=config.data.workers,
-        collate_fn=collate,
+        collate_fn=collate_fn or collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=ignore_stop_signals,
     )

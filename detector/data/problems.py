@@ -32,12 +32,13 @@ ONE_COLOUR = "image of a single colour"
 TRANSPARENT = "image with transparent pixels, which are read on white"
 NO_TRAIN_BOX = "class without a box in train"
 NO_VAL_BOX = "class without a box in val"
+OTHER_CLASSES = "classes of val that train does not have"
 ONLY_PARENT = "category that is only the parent of others"
 UNLISTED = "annotation file that no list names"
 NOT_ANNOTATED = "split without annotations: to predict on, not to score"
 
 SEVERITY: dict[str, Severity] = {
-    **dict.fromkeys((UNUSABLE, MISSING, UNREADABLE, OTHER_SIZE, OUTSIDE), "error"),
+    **dict.fromkeys((UNUSABLE, MISSING, UNREADABLE, OTHER_SIZE, OUTSIDE, OTHER_CLASSES), "error"),
     **dict.fromkeys((OVER, TINY, TWICE, TWO_CLASSES, PLACEHOLDER, AREA, SAME_AREA, NULL_AREA), "warning"),
     **dict.fromkeys((ANNOTATION_ID, NO_BOX, LISTED_TWICE, COPY, IN_BOTH, TURNED, FRAMES), "warning"),
     **dict.fromkeys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -16,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..config import Config, config_from_dict, config_to_dict
 from ..data import Annotations
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..model import Detector
 
 FORMAT = 2
@@ -24,7 +25,11 @@ LEFTOVER = re.compile(r"\..+\.pt\.\d+")
 
 
 def save_checkpoint(file: Path, **content: Any) -> None:
-    """Write tensors, numbers, strings, lists, dicts; ``file`` holds old or new content, never a part."""
+    """Write tensors, numbers, strings, lists, dicts; ``file`` holds old or new content, never a part.
+
+    Raises:
+        UserError: the file can not be written, for want of room or of permission.
+    """
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as stream:
@@ -32,8 +37,11 @@ def save_checkpoint(file: Path, **content: Any) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, (OSError, RuntimeError)):  # torch's writer turns the one into the other
+            raise UserError(f"{file}: can not be written: {one_line(error)}") from error
         raise
 
 
@@ -83,6 +91,8 @@ class TrainingState:
     """How many steps were taken."""
     best: float | None = None
     """The best evaluation so far."""
+    evaluated_at: int = 0
+    """How many steps were taken when the network was last evaluated."""
 
     def evaluated(self) -> Detector:
         """The network to evaluate: the average's, if there is one."""
@@ -101,6 +111,7 @@ class TrainingState:
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "best": self.best,
+            "evaluated_at": self.evaluated_at,
             "config": config_to_dict(self.model.config),
             "class_names": list(annotations.class_names),
             "category_ids": annotations.category_ids.tolist(),
@@ -117,8 +128,14 @@ class TrainingState:
                 self.average.module.load_state_dict(content["average"])
                 self.average.n_averaged.fill_(content["step"])
             self.step, self.best = content["step"], content["best"]
+            self.evaluated_at = evaluated_at(content)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{file}: not a state of this run: {' '.join(str(error).split())[:200]}") from None
+
+
+def evaluated_at(content: dict[str, Any]) -> int:
+    """The step of the last evaluation; checkpoints that do not tell were written after theirs."""
+    return int(content.get("evaluated_at", content["step"]))
 
 
 def fingerprint(annotations: Annotations) -> str:

@@ -12,9 +12,9 @@ from ..data import Annotations
 from ..data.loader import Batch, training_loader
 from ..data.sampler import steps_per_epoch
 from .checkpoint import TrainingState
-from .optim import learning_rate
+from .optim import learning_rate, total_steps
 from .step import train_step
-from .train import build_network, new_state, total_steps
+from .train import build_network, new_state
 
 
 def describe_dry_run(config: Config, annotations: Annotations, device: torch.device, first_step: int = 0) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+EVALUATION = "eval_"  # what the names of an evaluation's figures begin with
 LEVELS = ("p3", "p4", "p5", "p6", "p7")
 
 Row = dict[str, float]

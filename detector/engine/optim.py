@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..config import OptimConfig
+from ..config import Config, OptimConfig
+from ..data.sampler import steps_per_epoch
 from ..model import Detector
 from ..model.deformable import ModulatedDeformConv2d
 
@@ -48,6 +49,13 @@ def learning_rate(step: int, total_steps: int, config: OptimConfig) -> float:
     """
     passed = sum(step >= round(fraction * total_steps) for fraction in config.decay_at)
     return config.lr * _warmup(step, config) * config.decay_factor**passed
+
+
+def total_steps(config: Config, images: int) -> int:
+    """The length of a run on so many images."""
+    if config.train.iterations is not None:
+        return config.train.iterations
+    return config.train.epochs * steps_per_epoch(images, config.train.batch_size)
 
 
 def build_average(model: Detector) -> AveragedModel | None:

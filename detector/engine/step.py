@@ -9,6 +9,7 @@ from pseudo_iou_ops import Assignment
 
 from ..data.loader import Batch, Targets
 from ..model import Detector
+from ..model.normalisation import check_normalisation
 from .checkpoint import TrainingState
 from .optim import update_average
 from .precision import autocast
@@ -29,8 +30,12 @@ def train_step(
 
     Returns:
         The terms of the loss, the assignment and the norm of the gradient before it is clipped.
+
+    Raises:
+        UserError: the batch is too small for the network's normalisation.
     """
     model, optimizer, scaler = state.model, state.optimizer, state.scaler
+    check_normalisation(model.config.model, batch.images.shape, is_training=True)
     losses, assignment = forward(model, batch, network, previous)
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(torch.stack(list(losses.values())).sum()).backward()

@@ -14,13 +14,14 @@ from ..config import Config, TrainConfig, config_to_yaml
 from ..data import Annotations
 from ..data.loader import Batch, training_loader
 from ..data.sampler import steps_per_epoch
-from ..distributed import is_main, with_averaged_gradients
-from ..errors import Stopped
+from ..distributed import is_main, wait_for_all, with_averaged_gradients
+from ..errors import Stopped, UserError, one_line
 from ..model import Detector
 from ..progress import Progress
 from ..signals import StopRequest
 from .checkpoint import TrainingState, keep_checkpoint, remove_leftovers, save_checkpoint
 from .log import (
+    EVALUATION,
     METRICS,
     LogWindow,
     MetricsFile,
@@ -30,7 +31,7 @@ from .log import (
     not_finite,
     out_of_memory,
 )
-from .optim import build_average, build_optimizer, learning_rate, set_learning_rate
+from .optim import build_average, build_optimizer, learning_rate, set_learning_rate, total_steps
 from .precision import build_scaler
 from .resume import Resumed, cut_rows
 from .step import train_step
@@ -78,12 +79,14 @@ def train(
     if resumed is not None:
         state.restore(resumed.content, resumed.file)
     if is_main():
-        _prepare_folder(out, config, state.step)
+        _prepare_folder(out, config, state)
     network = build_network(state.model)
     loader = training_loader(config, annotations, first_step=state.step, last_step=total)
     assignment = None
     state.model.train()
     with _Record(state, annotations, out, total) as record, StopRequest() as stop:
+        if validate is not None and _is_unevaluated(state, config.train, total):
+            record.evaluate(validate, keep=False)
         for batch in loader:
             if show_batch is not None and state.step == 0 and is_main():
                 show_batch(batch)
@@ -96,16 +99,7 @@ def train(
                 raise out_of_memory(state.step + 1, batch) from None
             record.window.add(losses, assignment, gradient_norm, batch)
             record.progress.advance()
-
-            status = stop.exit_status()
-            due = _due(config.train, state.step, total, validate is not None, is_stopping=status != 0)
-            if due.log:
-                record.log()
-            is_best = validate is not None and due.validate and record.evaluate(validate)
-            if due.save and is_main():
-                record.save(due.keep, is_best)
-            if status and state.step < total:
-                raise Stopped(f"stopped at step {state.step} of {total}; --resume goes on from there", status)
+            record.follow(stop.exit_status(), validate)
             record.window.step_ended()
     return state.evaluated()
 
@@ -133,6 +127,12 @@ def _due(settings: TrainConfig, step: int, total: int, can_validate: bool, is_st
     return _Due(log=save or every(settings.log_every), validate=validate, keep=keep, save=save)
 
 
+def _is_unevaluated(state: TrainingState, settings: TrainConfig, total: int) -> bool:
+    """Whether a run that goes on ended before the evaluation that follows its step."""
+    is_due = state.step > 0 and _due(settings, state.step, total, can_validate=True, is_stopping=False).validate
+    return is_due and state.evaluated_at < state.step
+
+
 class _Record:
     """What a run tells and leaves behind: progress, metrics.jsonl and checkpoints."""
 
@@ -153,6 +153,19 @@ class _Record:
         self.progress.close()
         self.metrics.close()
 
+    def follow(self, status: int, validate: Validate | None) -> None:
+        """Log, save and evaluate what is due after a step; with an exit status, raises Stopped once it is saved."""
+        state, total = self.state, self.total
+        due = _due(self.settings, state.step, total, validate is not None, is_stopping=status != 0)
+        if due.log:
+            self.log()
+        if due.save and is_main():
+            self.save(due.keep)
+        if status and state.step < total:
+            raise Stopped(f"stopped at step {state.step} of {total}; --resume goes on from there", status)
+        if validate is not None and due.validate:
+            self.evaluate(validate, due.keep)
+
     def log(self) -> None:
         """Write the figures since the last time; raises UserError if one of them is not finite."""
         state, config = self.state, self.state.model.config
@@ -165,18 +178,31 @@ class _Record:
         self.metrics.write(row)
         self.progress.line(describe(row, self.total))
 
-    def evaluate(self, validate: Validate) -> bool:
-        """Evaluate the network and write the figures; whether the first one is the highest so far."""
-        figures = validate(self.state.evaluated())
-        self.metrics.write({"step": self.state.step, **{f"eval_{name}": value for name, value in figures.items()}})
-        self.progress.line(describe_evaluation(figures, self.state.step, self.total))
-        first = next(iter(figures.values()), None)
-        if first is None or (self.state.best is not None and first <= self.state.best):
-            return False
-        self.state.best = first
-        return True
+    def evaluate(self, validate: Validate, keep: bool) -> None:
+        """Evaluate the network, whose step is saved, and write the figures; the highest first one makes best.pt.
 
-    def save(self, keep: bool, is_best: bool) -> None:
+        Raises:
+            UserError: the evaluation failed, whatever it failed by.
+        """
+        state = self.state
+        wait_for_all()  # a process that fails ends the others, also while one of them saves
+        try:
+            figures = validate(state.evaluated())
+        except Exception as error:
+            raise UserError(
+                f"step {state.step}: the evaluation failed: {one_line(error)}; no step is lost: the run is in "
+                f"{self.out / CHECKPOINT}, and --resume begins with this evaluation"
+            ) from error
+        self.metrics.write({"step": state.step, **{f"{EVALUATION}{name}": value for name, value in figures.items()}})
+        self.progress.line(describe_evaluation(figures, state.step, self.total))
+        state.evaluated_at = state.step
+        if is_main():
+            (first, *_) = figures.values()
+            is_best = state.best is None or first > state.best
+            state.best = first if is_best else state.best
+            self.save(keep, is_best)
+
+    def save(self, keep: bool, is_best: bool = False) -> None:
         """Write the checkpoint, and give it the names under which later ones leave it as it is."""
         save_checkpoint(self.out / CHECKPOINT, **self.state.content(self.annotations))
         if keep:
@@ -198,8 +224,12 @@ def new_state(config: Config, num_classes: int, device: torch.device) -> Trainin
 
 
 def build_model(config: Config, num_classes: int, device: torch.device) -> Detector:
-    model = Detector(config, num_classes)
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    return placed(Detector(config, num_classes), device)
+
+
+def placed(model: Detector, device: torch.device) -> Detector:
+    """The model on its device, its weights in the layout that ``train.channels_last`` asks for."""
+    memory_format = torch.channels_last if model.config.train.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
 
 
@@ -214,18 +244,12 @@ def build_network(model: Detector) -> nn.Module:
     return network
 
 
-def total_steps(config: Config, images: int) -> int:
-    if config.train.iterations is not None:
-        return config.train.iterations
-    return config.train.epochs * steps_per_epoch(images, config.train.batch_size)
-
-
-def _prepare_folder(out: Path, config: Config, first_step: int) -> None:
+def _prepare_folder(out: Path, config: Config, state: TrainingState) -> None:
     """Make the folder of a run; delete what is not of this run, up to its step."""
     out.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
-    if first_step:
-        cut_rows(out / METRICS, first_step)
+    if state.step:
+        cut_rows(out / METRICS, state.step, state.evaluated_at)
     else:
         for file in out.iterdir():
             if OWN_CHECKPOINT.fullmatch(file.name):

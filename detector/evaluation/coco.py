@@ -11,12 +11,8 @@ import torch
 from torch import Tensor
 
 from ..data import Annotations
-from ..data.loader import evaluation_loader
 from ..errors import UserError
-from ..model import Detections, Detector
-from ..model.postprocess import rescaled
-from ..progress import Progress
-from .gather import gather_detections
+from ..model import Detections
 
 STAT_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -34,34 +30,6 @@ class Evaluation(NamedTuple):
     """By class name, then by figure: AP, AP50, ..."""
     summary: str
     """``stats`` as text, a line each with what it measures."""
-
-
-@torch.inference_mode()
-def detect_all(model: Detector, annotations: Annotations) -> list[Detections]:
-    """The detections of every image, in order, in pixels of the files, on the CPU.
-
-    Processes of one run share the images; each gets the detections of all.
-    """
-    was_training = model.training
-    model.eval()
-    found: list[Detections] = []
-    image_ids: list[int] = []
-    loader = evaluation_loader(model.config, annotations)
-    progress = Progress(len(loader), unit="batch")
-    for batch in loader:
-        images = batch.to(model.device).images
-        for detections, size, original in zip(
-            model.detect(images, batch.sizes), batch.sizes, batch.original_sizes, strict=True
-        ):
-            on_cpu = Detections(*(tensor.cpu() for tensor in detections))
-            found.append(rescaled(on_cpu, size, original))
-        image_ids += batch.image_ids
-        progress.advance()
-    progress.close()
-    model.train(was_training)
-    position = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
-    own = torch.tensor([position[image_id] for image_id in image_ids], dtype=torch.int64)
-    return gather_detections(found, own, len(annotations))
 
 
 def to_coco_results(found: list[Detections], image_ids: Tensor, category_ids: Tensor) -> list[Result]:

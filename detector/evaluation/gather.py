@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from ..distributed import gather_rows, world_size
 from ..model import Detections
+
+T = TypeVar("T")
 
 
 def gather_detections(found: Sequence[Detections], own: Tensor, images: int) -> list[Detections]:
@@ -17,10 +21,8 @@ def gather_detections(found: Sequence[Detections], own: Tensor, images: int) -> 
     Args:
         found: this process's, on the CPU.
         own: (len(found),) int64, their positions among all images; no two processes hold the same one.
-        images: how many images there are in all.
+        images: how many images there are in all; one that no process has gets no detection.
     """
-    if world_size() == 1:
-        return list(found)
     counts = torch.tensor([len(detections.scores) for detections in found], dtype=torch.int64)
     rows = torch.cat([torch.zeros(0, 6, dtype=torch.float64), *map(_to_rows, found)])  # float64 holds all exactly
     rows = gather_rows(rows)
@@ -28,6 +30,15 @@ def gather_detections(found: Sequence[Detections], own: Tensor, images: int) -> 
     order = owners.argsort(stable=True)
     sizes = owners.bincount(minlength=images).tolist()
     return [_from_rows(part) for part in rows[order].split(sizes)]
+
+
+def gather_lists(values: Sequence[T]) -> list[T]:
+    """The elements of all processes' lists."""
+    if world_size() == 1:
+        return list(values)
+    lists: list[list[T]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(lists, list(values))
+    return [value for part in lists for value in part]
 
 
 def _to_rows(found: Detections) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config import Config
 from ..data import Annotations
 from ..model import Detections
@@ -10,19 +12,25 @@ from .voc import VocEvaluation, evaluate_voc
 
 
 def score_detections(
-    found: list[Detections], annotations: Annotations, config: Config
-) -> tuple[Evaluation, VocEvaluation | None, list[Result]]:
-    """COCO's figures and, if ``eval.protocol`` asks for them, VOC's; and the detections in COCO's format.
+    found: list[Detections],
+    annotations: Annotations,
+    config: Config,
+    keep: Callable[[list[Result]], object] | None = None,
+) -> tuple[Evaluation, VocEvaluation | None]:
+    """COCO's figures and, if ``eval.protocol`` asks for them, VOC's.
 
-    VOC's mean average precision joins the figures as VOC07 (11-point) and VOC10 (area).
+    VOC's mean average precision joins the figures as VOC07 (11-point) and VOC10 (area). ``keep`` is called with the
+    detections in COCO's format before they are scored.
     """
     results = to_coco_results(found, annotations.image_ids, annotations.category_ids)
+    if keep is not None:
+        keep(results)
     evaluation = evaluate(results, annotations, config.eval.backend, config.eval.max_detections)
     is_voc = config.eval.protocol == "voc" or (config.eval.protocol == "auto" and config.data.format == "voc")
     if not is_voc:
-        return evaluation, None, results
+        return evaluation, None
     voc = evaluate_voc(found, annotations, inclusive_pixels=config.eval.voc_inclusive_pixels)
-    return _with_voc(evaluation, voc), voc, results
+    return _with_voc(evaluation, voc), voc
 
 
 def class_table(evaluation: Evaluation) -> str:

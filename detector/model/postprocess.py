@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image, nms
+from torchvision.ops import clip_boxes_to_image
 
 from pseudo_iou_ops import decode_topk
 
 from ..config import PostprocessConfig
 from .head import Predictions
+from .nms import Suppress, kept_by_class
 
 
 class Detections(NamedTuple):
@@ -57,14 +58,17 @@ def detections(predictions: Predictions, points: Tensor, sizes: Tensor, config: 
     return found
 
 
-def suppressed(candidates: Detections, size: tuple[int, int], config: PostprocessConfig) -> Detections:
-    """What non-maximum suppression leaves of an image's candidates; ``size``: its height, width without padding."""
-    boxes = clip_boxes_to_image(candidates.boxes, size)
-    # Boxes of different classes are moved apart, so that they never meet. Without the branch on the number of
-    # boxes that torchvision's batched_nms has, this can be exported.
-    apart = boxes + (candidates.labels * (max(size) + 1)).unsqueeze(1)
-    best = nms(apart, candidates.scores, config.nms_threshold)[: config.detections_per_image]
-    return Detections(boxes[best], candidates.scores[best], candidates.labels[best])
+def suppressed(
+    candidates: Detections, size: tuple[int, int], config: PostprocessConfig, suppress: Suppress = kept_by_class
+) -> Detections:
+    """What non-maximum suppression leaves of an image's candidates; ``size``: its height, width without padding.
+
+    ``suppress`` is :func:`kept_by_class`, or another form of it that can be exported.
+    """
+    boxes, scores, labels = clip_boxes_to_image(candidates.boxes, size), candidates.scores, candidates.labels
+    kept = suppress(boxes, scores, labels, config.nms_threshold).nonzero().squeeze(1)
+    best = kept[scores[kept].argsort(descending=True, stable=True)][: config.detections_per_image]
+    return Detections(boxes[best], scores[best], labels[best])
 
 
 def decode(predictions: Predictions, points: Tensor) -> Decoded:
@@ -87,22 +91,26 @@ def image_detections(
     level_shapes: Sequence[tuple[int, int]],
     size: tuple[int, int],
     config: PostprocessConfig,
+    suppress: Suppress = kept_by_class,
 ) -> Detections:
-    """The detections of one image of a batch; ``size`` is its height and width without padding."""
+    """The detections of one image of a batch; ``size`` is its height and width without padding.
+
+    ``suppress`` is :func:`kept_by_class`, or another form of it that can be exported.
+    """
     boxes, class_scores, scores = (tensor[index] for tensor in decoded)
     num_classes = scores.shape[1]
-    kept = []
+    of_levels = []
     first = 0
     for height, width in level_shapes:
         rows = slice(first, first + height * width)
         # As in FCOS, the threshold is on the class alone and the ranking on class times centerness.
         passing = (class_scores[rows].flatten() > config.score_threshold).nonzero().squeeze(1)
         best = scores[rows].flatten()[passing].argsort(descending=True, stable=True)
-        kept.append(passing[best[: config.candidates_per_level]] + first * num_classes)
+        of_levels.append(passing[best[: config.candidates_per_level]] + first * num_classes)
         first += height * width
-    candidates = torch.cat(kept)
+    candidates = torch.cat(of_levels)
     best_boxes, labels = boxes[candidates // num_classes], candidates % num_classes
-    return suppressed(Detections(best_boxes, scores.flatten()[candidates], labels), size, config)
+    return suppressed(Detections(best_boxes, scores.flatten()[candidates], labels), size, config, suppress)
 
 
 def rescaled(found: Detections, size: Tensor, original_size: Tensor) -> Detections:

@@ -17,7 +17,8 @@ from ..config import Config, DataConfig, config_to_yaml
 from ..data import Annotations
 from ..engine.checkpoint import load_checkpoint
 from ..engine.log import METRICS
-from ..engine.train import CHECKPOINT, total_steps
+from ..engine.optim import total_steps
+from ..engine.train import CHECKPOINT
 from ..errors import Stopped, UsageError, UserError
 from ..runtime import training_images
 from ..signals import StopRequest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from ..model import Detections
-from .palette import GREY, WRONG, add_box, add_caption, colour, pyplot, show_image
+from .palette import GREY, WRONG, add_box, add_caption, colour, pyplot, save, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def draw_comparison(rows: Sequence[Row], names: Sequence[str], class_names: Sequ
 
     False positives are red, missed boxes dashed red, right detections in the colour of their class.
     """
-    plt = pyplot()
+    plt = pyplot((*class_names, *names))
     heights = [PANEL_WIDTH * min(TALLEST, row.image.shape[1] / row.image.shape[2]) + 0.25 for row in rows]
     figure, grid = plt.subplots(
         len(rows),
@@ -72,8 +72,7 @@ def draw_comparison(rows: Sequence[Row], names: Sequence[str], class_names: Sequ
                 parse_math=False,
             )
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    figure.savefig(file, dpi=130, facecolor="white")
-    plt.close(figure)
+    save(figure, file)
 
 
 def _draw_truth(axes: Axes, row: Row, class_names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from ..evaluation.voc import VocEvaluation
-from .palette import COLOURS, INK, pyplot
+from .palette import COLOURS, INK, pyplot, save
 
 COLUMNS = 5
 PANEL = 1.9  # inches
@@ -14,8 +14,8 @@ PANEL = 1.9  # inches
 
 def draw_curves(evaluation: VocEvaluation, file: Path) -> None:
     """Write the curves at an overlap of 0.5, each class with its average precision by both measures."""
-    plt = pyplot()
     classes = evaluation.per_class
+    plt = pyplot(classes)
     columns = min(COLUMNS, len(classes))
     rows = math.ceil(len(classes) / columns)
     figure, grid = plt.subplots(
@@ -38,8 +38,7 @@ def draw_curves(evaluation: VocEvaluation, file: Path) -> None:
     figure.suptitle(f"VOC mAP: {_figures(evaluation.map11, evaluation.map)}", fontsize=9)
     figure.supxlabel("recall", fontsize=8)
     figure.supylabel("precision", fontsize=8)
-    figure.savefig(file, dpi=130, facecolor="white")
-    plt.close(figure)
+    save(figure, file)
 
 
 def _figures(ap11: float, ap: float) -> str:

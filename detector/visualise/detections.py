@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.loader import Batch
 from ..model import Detections
-from .palette import add_box, add_caption, colour, pyplot, show_image
+from .palette import add_box, add_caption, colour, pyplot, save, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def draw_detections(
     ``panel_width`` is an image's, in inches of 130 pixels.
     """
     panels = 2 if any(picture.truth is not None for picture in pictures) else 1
-    figure, grid = _grid([picture.image for picture in pictures], columns, panels, panel_width)
+    figure, grid = _grid([picture.image for picture in pictures], class_names, columns, panels, panel_width)
     for position, (image, found, truth) in enumerate(pictures):
         line, column = divmod(position, columns)
         captions = [
@@ -54,27 +54,31 @@ def draw_detections(
             axes = grid[line, column * panels + 1]
             _draw(axes, image, *truth, [class_names[label] for label in truth[1].tolist()])
             axes.set_title("ground truth", fontsize=8)
-    _save(figure, file)
+    save(figure, file)
 
 
 def draw_targets(batch: Batch, class_names: Sequence[str], file: Path, columns: int = 4) -> None:
     """Write a batch with its targets, as the network gets them: most mistakes in data show here."""
     columns = min(columns, len(batch.images))
-    figure, grid = _grid(batch.images, columns, panels=1)
+    figure, grid = _grid(batch.images, class_names, columns, panels=1)
     offsets = batch.targets.offsets.tolist()
     for position, image in enumerate(batch.images):
         rows = slice(offsets[position], offsets[position + 1])
         labels = batch.targets.labels[rows]
         captions = [class_names[label] for label in labels.tolist()]
         _draw(grid[divmod(position, columns)], image, batch.targets.boxes[rows], labels, captions)
-    _save(figure, file)
+    save(figure, file)
 
 
 def _grid(
-    images: Sequence[Tensor] | Tensor, columns: int, panels: int, panel_width: float = PANEL_WIDTH
+    images: Sequence[Tensor] | Tensor,
+    class_names: Sequence[str],
+    columns: int,
+    panels: int,
+    panel_width: float = PANEL_WIDTH,
 ) -> tuple[Any, Any]:
     """A figure with ``panels`` empty axes for each image."""
-    plt = pyplot()
+    plt = pyplot(class_names)
     lines = math.ceil(len(images) / columns)
     ratio = min(TALLEST, max(image.shape[1] / image.shape[2] for image in images))
     figure, grid = plt.subplots(
@@ -87,11 +91,6 @@ def _grid(
     for axes in grid.flat:
         axes.set_axis_off()
     return figure, grid
-
-
-def _save(figure: Any, file: Path) -> None:
-    figure.savefig(file, dpi=130, facecolor="white")
-    pyplot().close(figure)
 
 
 def _draw(axes: Axes, image: Tensor, boxes: Tensor, labels: Tensor, captions: Sequence[str]) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .fonts import families_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,15 +20,35 @@ INK = "#20242A"
 GREY = "#666666"
 
 
-def pyplot() -> Any:
-    """matplotlib.pyplot on the Agg backend; imported here, so that training does not wait for it."""
+def pyplot(texts: Iterable[str] = ()) -> Any:
+    """matplotlib.pyplot on the Agg backend; imported here, so that training does not wait for it.
+
+    ``texts`` are what is not of this program, such as class names, and may need other fonts.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({"font.family": "sans-serif", "font.size": 9, "text.color": INK})
+    family = ["sans-serif", *families_for(texts)]
+    plt.rcParams.update({"font.family": family, "font.size": 9, "text.color": INK})
     return plt
+
+
+def save(figure: Any, file: Path) -> None:
+    """Write a figure and forget it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # told once, with what to install
+        figure.savefig(file, dpi=130, facecolor="white")
+    pyplot().close(figure)
+
+
+def check_ending(file: Path) -> None:
+    """Raise UsageError if matplotlib does not write files of this ending."""
+    known = sorted(pyplot().figure().canvas.get_supported_filetypes())
+    pyplot().close()
+    if file.suffix.removeprefix(".").lower() not in known:
+        raise UsageError(f"--out {file}: expected a picture, one of {', '.join(known)}")
 
 
 def colour(index: int) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..evaluation.recall import RecallCurve
-from .palette import colour, pyplot
+from .palette import colour, pyplot, save
 
 
 def draw_recall(names: Sequence[str], curves: Sequence[RecallCurve], file: Path) -> None:
     """Write the picture: further right is better found, lower is less found in vain."""
-    plt = pyplot()
+    plt = pyplot(names)
     figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
     for number, curve in enumerate(curves):
         axes.plot(curve.recall, curve.false_positives, color=colour(number), linewidth=1.6)
@@ -25,5 +25,4 @@ def draw_recall(names: Sequence[str], curves: Sequence[RecallCurve], file: Path)
     legend = axes.legend(axes.get_lines(), names, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    figure.savefig(file, dpi=150, facecolor="white")
-    plt.close(figure)
+    save(figure, file)

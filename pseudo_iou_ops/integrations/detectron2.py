@@ -7,7 +7,6 @@ Written for detectron2 at commit 012c898; run against a stand-in of its interfac
 
 from __future__ import annotations
 
-import types
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from ..assignment import assign
 from ..encodings import to_class_labels
 from ..packing import pack_boxes
 from ..rule import AssignRule
+from ._adapted import adapt
 from ._grid import feature_shapes
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -53,26 +53,33 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.detectron2_fcos) -> Mod
             raise TypeError(f"model: expected a detectron2 FCOS with {name!r}, got {type(model).__name__}")
     check_rule(rule)
     settings: Any = model
-    settings.anchor_generator.register_forward_hook(_remember_levels)
+    adapt(settings.anchor_generator, _RememberedLevels)
     settings.assign_rule = rule
-    settings.label_anchors = types.MethodType(_label_anchors, model)
-    return model
+    return adapt(model, _FcosLabels)
 
 
-def _remember_levels(generator: Any, inputs: tuple[Sequence[Tensor]], _: Any) -> None:
-    generator.level_shapes = feature_shapes(inputs[0])
+class _RememberedLevels:
+    """Of an anchor generator: the shapes of the levels that it was last called with."""
+
+    def forward(self: Any, features: Sequence[Tensor]) -> Any:
+        self.level_shapes = feature_shapes(features)
+        return super().forward(features)  # type: ignore[misc]
 
 
-def _label_anchors(model: Any, anchors: Any, gt_instances: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
-    boxes, labels, offsets = pack_boxes(
-        [instances.gt_boxes.tensor for instances in gt_instances], [instances.gt_classes for instances in gt_instances]
-    )
-    generator = model.anchor_generator
-    assignment = assign(
-        boxes, labels, offsets, generator.level_shapes, generator.strides, model.assign_rule, offset=generator.offset
-    )
-    # One more row, for points without a box: an empty batch can be gathered from too.
-    padded = torch.cat((boxes.float(), boxes.new_zeros(1, 4, dtype=torch.float32)))
-    rows = torch.where(assignment.matched >= 0, assignment.matched, boxes.shape[0])
-    background = model.num_classes
-    return list(to_class_labels(assignment, background, ignore_label=background)), list(padded[rows])
+class _FcosLabels:
+    """The method of an FCOS that takes its labels from the op."""
+
+    def label_anchors(self: Any, anchors: Any, gt_instances: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
+        boxes, labels, offsets = pack_boxes(
+            [instances.gt_boxes.tensor for instances in gt_instances],
+            [instances.gt_classes for instances in gt_instances],
+        )
+        generator = self.anchor_generator
+        assignment = assign(
+            boxes, labels, offsets, generator.level_shapes, generator.strides, self.assign_rule, offset=generator.offset
+        )
+        # One more row, for points without a box: an empty batch can be gathered from too.
+        padded = torch.cat((boxes.float(), boxes.new_zeros(1, 4, dtype=torch.float32)))
+        rows = torch.where(assignment.matched >= 0, assignment.matched, boxes.shape[0])
+        background = self.num_classes
+        return list(to_class_labels(assignment, background, ignore_label=background)), list(padded[rows])

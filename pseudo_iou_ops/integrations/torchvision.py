@@ -2,14 +2,12 @@
 
     model = use_in_fcos(torchvision.models.detection.fcos_resnet50_fpn(), presets.authors_code)
 
-The model is changed in place: its ``compute_loss`` is replaced, and its images are padded to multiples of 128. In
-torchvision points lie at the corner of their cells, so a rule's own offset is not read.
+The model is changed in place: its class becomes a subclass with another ``compute_loss``, and its images are padded to
+multiples of 128. In torchvision points lie at the corner of their cells, so a rule's own offset is not read.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from ..assignment import Assignment, assign
 from ..encodings import to_torchvision
 from ..packing import pack_boxes
 from ..rule import AssignRule
+from ._adapted import adapt
 from ._grid import feature_shapes
 
 _CORNER = 0.0
@@ -53,7 +52,7 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.torchvision_fcos) -> Mo
         >>> sorted(model([torch.rand(3, 128, 128)], [target]))
         ['bbox_ctrness', 'bbox_regression', 'classification']
     """
-    return _use_in(model, rule, _fcos_loss)
+    return _use_in(model, rule, _FcosLoss)
 
 
 def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> Model:
@@ -83,10 +82,10 @@ def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> M
         >>> sorted(model([torch.rand(3, 128, 128)], [target]))
         ['bbox_regression', 'classification']
     """
-    return _use_in(model, rule, _retinanet_loss)
+    return _use_in(model, rule, _RetinaNetLoss)
 
 
-def _use_in(model: Model, rule: AssignRule, compute_loss: Any) -> Model:
+def _use_in(model: Model, rule: AssignRule, methods: type) -> Model:
     for name in ("anchor_generator", "transform", "head", "compute_loss"):
         if not hasattr(model, name):
             raise TypeError(f"model: expected a torchvision dense detector with {name!r}, got {type(model).__name__}")
@@ -94,39 +93,46 @@ def _use_in(model: Model, rule: AssignRule, compute_loss: Any) -> Model:
     settings: Any = model
     # In torchvision a stride is image size // map size: right only where the coarsest stride divides the image.
     settings.transform.size_divisible = max(settings.transform.size_divisible, 128)
-    settings.anchor_generator.register_forward_hook(_remember_levels)
+    adapt(settings.anchor_generator, _RememberedLevels)
     settings.assign_rule = rule
-    settings.compute_loss = types.MethodType(compute_loss, model)  # a bound method follows a deepcopy of the model
-    return model
+    return adapt(model, methods)
 
 
-def _remember_levels(generator: Any, inputs: tuple[Any, Sequence[Tensor]], _: Any) -> None:
-    images, features = inputs
-    height, width = images.tensors.shape[-2:]
-    generator.level_shapes = feature_shapes(features)
-    generator.level_strides = []
-    for rows, columns in generator.level_shapes:
-        if height // rows != width // columns:
-            raise ValueError(
-                "images: expected padding to a multiple of the coarsest stride, got "
-                f"{height} x {width} for {rows} x {columns} cells; raise model.transform.size_divisible"
-            )
-        generator.level_strides.append(height // rows)
+class _RememberedLevels:
+    """Of an anchor generator: the shapes and the strides of the levels that it was last called with."""
+
+    def forward(self: Any, image_list: Any, feature_maps: list[Tensor]) -> Any:
+        height, width = image_list.tensors.shape[-2:]
+        self.level_shapes = feature_shapes(feature_maps)
+        self.level_strides = []
+        for rows, columns in self.level_shapes:
+            if height // rows != width // columns:
+                raise ValueError(
+                    "images: expected padding to a multiple of the coarsest stride, got "
+                    f"{height} x {width} for {rows} x {columns} cells; raise model.transform.size_divisible"
+                )
+            self.level_strides.append(height // rows)
+        return super().forward(image_list, feature_maps)  # type: ignore[misc]
 
 
-def _fcos_loss(
-    model: Any, targets: list[dict[str, Tensor]], head_outputs: dict[str, Tensor], anchors: list[Tensor], *_: Any
-) -> Any:
-    matched = _matched(model, targets)
-    return model.head.compute_loss(targets, head_outputs, anchors, list(matched))
+class _FcosLoss:
+    def compute_loss(
+        self: Any,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        num_anchors_per_level: list[int],
+    ) -> Any:
+        return self.head.compute_loss(targets, head_outputs, anchors, list(_matched(self, targets)))
 
 
-def _retinanet_loss(
-    model: Any, targets: list[dict[str, Tensor]], head_outputs: dict[str, Tensor], anchors: list[Tensor]
-) -> Any:
-    matched = _matched(model, targets)
-    (per_location,) = set(model.anchor_generator.num_anchors_per_location())
-    return model.head.compute_loss(targets, head_outputs, anchors, list(matched.repeat_interleave(per_location, dim=1)))
+class _RetinaNetLoss:
+    def compute_loss(
+        self: Any, targets: list[dict[str, Tensor]], head_outputs: dict[str, Tensor], anchors: list[Tensor]
+    ) -> Any:
+        (per_location,) = set(self.anchor_generator.num_anchors_per_location())
+        matched = _matched(self, targets).repeat_interleave(per_location, dim=1)
+        return self.head.compute_loss(targets, head_outputs, anchors, list(matched))
 
 
 def _matched(model: Any, targets: list[dict[str, Tensor]]) -> Tensor:

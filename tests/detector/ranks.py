@@ -15,6 +15,7 @@ from detector.data.transforms import evaluation_transform
 from detector.distributed import gather_rows, largest_over_ranks, process_group, rank, world_size
 from detector.engine.step import forward
 from detector.engine.train import build_network, new_state
+from detector.evaluation.gather import gather_lists
 
 CPU = torch.device("cpu")
 VARIANTS = ("paper", "weighted by centerness")
@@ -65,6 +66,7 @@ def main(config_file: Path, out: Path) -> None:
         }
         results["rows"] = gather_rows(torch.full((2 * rank(), 3), float(rank())))
         results["no rows"] = gather_rows(torch.zeros(0, 3))
+        results["lists"] = gather_lists([f"{rank()}: {number}" for number in range(2 * rank())])
         results["largest"] = largest_over_ranks(rank())
         torch.save(results, out / f"rank{rank()}.pt")
 

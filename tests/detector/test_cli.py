@@ -17,7 +17,16 @@ from PIL import Image
 
 from detector.cli import main
 from detector.commands import COMMANDS
-from detector.config import Config, check_config, config_from_dict, config_to_dict, config_to_yaml, load_config
+from detector.config import (
+    Config,
+    DataConfig,
+    SplitConfig,
+    check_config,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    load_config,
+)
 from detector.errors import UsageError
 from detector.evaluation.coco import STAT_NAMES
 from detector.sweep.plan import load_sweep
@@ -324,3 +333,43 @@ def test_assign_view_of_an_image_file_and_of_a_data_set(
 
 def test_defaults_are_plain_values() -> None:
     json.dumps(config_to_dict(Config()))
+
+
+def test_a_folder_that_can_not_be_made_is_one_line(
+    config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    status, _, err = run(capfd, "train", "--config", config_file, "--out", tmp_path / "file" / "run")
+    assert (status, err) == (1, f"detector train: error: {tmp_path / 'file' / 'run'}: Not a directory\n")
+
+
+def test_an_iteration_count_below_one_is_refused(config_file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for count in ("-5", "0"):
+        status, _, err = run(capfd, "train", "--config", config_file, "--train.iterations", count)
+        assert (status, err.count("\n")) == (2, 1), err
+        assert "iterations: expected at least 1" in err
+
+
+def test_another_data_set_has_other_classes_than_the_demos(tmp_path: Path) -> None:
+    """Without --config, the network and the schedule are the demo's, the data set is the one that is named."""
+    from detector.commands.train import TrainArguments, source
+
+    assert source(TrainArguments()).data.classes == ("RBC", "WBC", "Platelets")
+    named = DataConfig(root=str(tmp_path), train=SplitConfig(("train.json",)))
+    found = source(TrainArguments(settings=Config(data=named)))
+    assert found.data.classes == ()
+    assert found.model == load_config(CONFIGS / "demo.yaml").model
+
+
+@pytest.mark.parametrize(("asked", "is_shown"), [([], False), (["-W", "default"], True)])
+def test_future_warnings_of_libraries_reach_only_who_asks(asked: list[str], is_shown: bool) -> None:
+    program = (
+        "import runpy, sys, warnings\n"
+        "sys.argv = ['detector']\n"
+        "try:\n    runpy.run_module('detector', run_name='__main__')\n"
+        "except SystemExit:\n    warnings.warn('soon gone', FutureWarning)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, *asked, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert ("soon gone" in done.stderr) == is_shown

@@ -90,6 +90,7 @@ def test_gradients_are_those_of_one_process_on_all_images(config_file: Path, tmp
     for results in found:
         assert results["rows"].tolist() == [[1.0] * 3] * 2
         assert results["no rows"].shape == (0, 3)
+        assert results["lists"] == ["1: 0", "1: 1"]
         assert results["largest"] == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -15,8 +16,9 @@ import pytest
 import torch
 import yaml
 
+from detector.cli import main
 from detector.commands.train import TrainArguments, run
-from detector.config import Config, config_to_dict
+from detector.config import Config, config_to_dict, config_to_yaml
 from detector.data import Annotations
 from detector.data.loader import Batch, training_loader
 from detector.engine.checkpoint import (
@@ -27,11 +29,12 @@ from detector.engine.checkpoint import (
     save_checkpoint,
 )
 from detector.engine.log import LogWindow, MetricsFile, boxes_by_level, summary_writer
-from detector.engine.optim import build_average, build_optimizer, update_average
+from detector.engine.optim import build_average, build_optimizer, total_steps, update_average
 from detector.engine.precision import deterministic_algorithms
 from detector.engine.step import forward, train_step
-from detector.engine.train import build_model, build_network, new_state, total_steps, train
+from detector.engine.train import build_model, build_network, new_state, train
 from detector.errors import UsageError, UserError
+from detector.model.normalisation import check_normalisation
 from detector.progress import Progress
 from pseudo_iou_ops import Assignment
 
@@ -336,3 +339,65 @@ def test_a_dry_run_tells_all_and_writes_nothing(
         r"nothing was written",
     ):
         assert re.search(pattern, out), pattern
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"),
+    [
+        ({}, (1, 3, 32, 32), "batch normalisation of 1 image padded to 32x32 has a single value"),
+        ({"norm_groups": 16}, (1, 3, 128, 96), "16 groups of 16 channels have a single value on P7"),
+        ({"norm_groups": 16}, (2, 3, 128, 96), None),
+        ({"norm_groups": 16}, (1, 3, 128, 160), None),
+        ({}, (1, 3, 32, 64), None),
+        ({}, (2, 3, 32, 32), None),
+    ],
+)
+def test_what_is_too_small_to_normalise_is_refused_where_torch_does(
+    config: Config, model: dict[str, Any], shape: tuple[int, ...], message: str | None
+) -> None:
+    network = build_model(
+        dataclasses.replace(config, model=dataclasses.replace(config.model, **model)), CLASSES, CPU
+    ).train()
+    images = torch.zeros(shape, dtype=torch.uint8)
+    if message is None:
+        check_normalisation(network.config.model, shape, is_training=True)
+        network(images)
+        return
+    with pytest.raises(UserError, match=message):
+        check_normalisation(network.config.model, shape, is_training=True)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        network(images)
+    if model:  # group normalisation is the same in an evaluation
+        with pytest.raises(UserError, match=message):
+            check_normalisation(network.config.model, shape, is_training=False)
+    else:
+        check_normalisation(network.config.model, shape, is_training=False)
+        network.eval()(images)
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["train", "dry run"])
+def test_one_small_image_is_told_in_one_line(
+    config: Config, tmp_path: Path, more: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(config_to_yaml(config))
+    sizes = ["--data.synthetic.size", "32", "--data.short-sides", "32", "--data.root", str(tmp_path / "drawn")]
+    options = ["--config", str(tmp_path / "tiny.yaml"), "--train.batch-size", "1", *sizes]
+    assert main(["train", *options, *more, "--out", str(tmp_path / "run")]) == 1
+    err = capfd.readouterr().err
+    assert "error: model.norm: batch normalisation of 1 image padded to 32x32" in err
+    assert "raise --train.batch-size or --data.short-sides, or set --model.norm frozen" in err
+    assert err.count("\n") == 1
+
+
+def test_a_checkpoint_that_can_not_be_written_is_told_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: Any, stream: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"last\.pt: can not be written: OSError: \[Errno 28\] No space left on device"):
+        save_checkpoint(tmp_path / "last.pt", step=1)
+    with pytest.raises(UserError, match=r"nowhere/last\.pt: can not be written: FileNotFoundError"):
+        save_checkpoint(tmp_path / "nowhere/last.pt", step=1)
+    assert os.listdir(tmp_path) == []

@@ -15,7 +15,8 @@ from detector.data import Annotations
 from detector.data.coco import read_coco
 from detector.engine.train import build_model
 from detector.errors import UserError
-from detector.evaluation.coco import STAT_NAMES, Backend, Result, detect_all, evaluate, to_coco_results
+from detector.evaluation.coco import STAT_NAMES, Backend, Result, evaluate, to_coco_results
+from detector.evaluation.detect import detect_all
 from detector.evaluation.score import class_table, score_detections
 from detector.model import Detections
 
@@ -199,14 +200,15 @@ def test_a_backend_that_is_not_installed(annotations: Annotations, monkeypatch: 
 
 def test_voc_figures_join_where_the_protocol_asks_for_them(config: Config, annotations: Annotations) -> None:
     found = perfect(annotations)
-    evaluation, voc, results = score_detections(found, annotations, config)
+    results: list[Result] = []
+    evaluation, voc = score_detections(found, annotations, config, results.extend)
     assert voc is None
     assert len(results) == len(annotations.boxes)
     for changed in (
         dataclasses.replace(config, eval=EvalConfig(protocol="voc")),
         dataclasses.replace(config, data=dataclasses.replace(config.data, format="voc")),
     ):
-        with_voc, voc, _ = score_detections(found, annotations, changed)
+        with_voc, voc = score_detections(found, annotations, changed)
         assert voc is not None
         assert with_voc.stats == {**evaluation.stats, "VOC07": pytest.approx(1), "VOC10": pytest.approx(1)}
         assert [line.split()[:2] for line in with_voc.summary.splitlines()[-2:]] == [

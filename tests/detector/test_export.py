@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detector_samples import crowded
 from PIL import Image
 from torch import Tensor
 
@@ -21,9 +22,17 @@ from detector.data.loader import Sample, collate
 from detector.engine.checkpoint import TrainingState, save_checkpoint
 from detector.engine.optim import build_optimizer
 from detector.errors import UserError
-from detector.export import ExportedDetector, _detection_differences, export, largest_differences
+from detector.export import (
+    ONNX_TRANSLATIONS,
+    ExportedDetector,
+    _detection_differences,
+    _kept_by_class_op,
+    export,
+    largest_differences,
+)
 from detector.model import Detector
 from detector.model.deformable import ModulatedDeformConv2d
+from detector.model.nms import kept_by_class, kept_by_class_in_export
 
 REPOSITORY = Path(__file__).parents[2]
 BCCD = REPOSITORY / "datasets" / "bccd_small"
@@ -93,6 +102,48 @@ def test_a_file_without_suppression_gives_every_point(model: Detector, tmp_path:
     file = tmp_path / "net.onnx"
     export(model, file, "onnx", with_nms=False)
     assert_close(largest_differences(file, model, noise(), with_nms=False))
+
+
+class Suppression(torch.nn.Module):
+    """The suppression alone, by the form that a format of files is made with."""
+
+    def __init__(self, file_format: str) -> None:
+        super().__init__()
+        self.suppress = _kept_by_class_op if file_format == "onnx" else kept_by_class_in_export
+
+    def forward(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+        return self.suppress(boxes, scores, labels, 0.5)
+
+
+@FILES
+def test_the_suppression_of_a_file_is_the_detectors(tmp_path: Path, file_format: str) -> None:
+    """Box for box: with many classes, with many equal scores, with a single box and with none."""
+    samples = [crowded(classes) for classes in (80, 1203, 1)]
+    samples += [tuple(tensor[:rows] for tensor in samples[0]) for rows in (1, 0)]
+    rows = torch.export.Dim("rows", min=0, max=4096)
+    program = torch.export.export(
+        Suppression(file_format), samples[0], dynamic_shapes={name: {0: rows} for name in ("boxes", "scores", "labels")}
+    )
+    if file_format == "torch":
+        torch.export.save(program, tmp_path / "nms.pt2")
+        assert "torchvision" not in str(program.graph)
+        run = torch.export.load(tmp_path / "nms.pt2").module()
+    else:
+        needs_onnx()
+        import onnxruntime
+
+        onnx_program = torch.onnx.export(program, custom_translation_table=ONNX_TRANSLATIONS, verbose=False)
+        assert onnx_program is not None
+        onnx_program.save(tmp_path / "nms.onnx")
+        session = onnxruntime.InferenceSession(str(tmp_path / "nms.onnx"), providers=["CPUExecutionProvider"])
+        names = [given.name for given in session.get_inputs()]
+
+        def run(*inputs: Tensor) -> Tensor:
+            (kept,) = session.run(None, dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True)))
+            return torch.from_numpy(kept)
+
+    for boxes, scores, labels in samples:
+        assert run(boxes, scores, labels).tolist() == kept_by_class(boxes, scores, labels, 0.5).tolist()
 
 
 def test_a_deformable_convolution_is_exported(tmp_path: Path) -> None:
@@ -181,3 +232,32 @@ def test_a_missing_package_is_one_line(model: Detector, tmp_path: Path, monkeypa
 
 def test_help_says_that_the_assigner_is_not_exported() -> None:
     assert "assigner is for training only" in " ".join((command.ExportArguments.__doc__ or "").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--check", "small.png"],
+            "--check small.png: expected 129 to 4096 pixels a side for a torch.export program, got 64x40 after the",
+        ),
+        (["--out", "net.onnx"], "--out net.onnx: expected a file .pt2 for --format torch"),
+    ],
+)
+def test_what_a_program_can_not_do_is_said_before_it_is_made(
+    model: Detector,
+    annotations: Annotations,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(Path("last.pt"), **TrainingState(model, build_optimizer(model), step=1).content(annotations))
+    Image.new("RGB", (64, 40)).save("small.png")
+    assert main(["export", "--checkpoint", "last.pt", "--format", "torch", *options]) == 2
+    err = capfd.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not Path("last.pt2").exists()

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from detector_samples import one_map, points_of
+from detector_samples import crowded, one_map, points_of
+from torch import Tensor
 
 from detector.config import PostprocessConfig
 from detector.model.head import Predictions
+from detector.model.nms import _in_float32, _settled, _suppressions, kept_by_class
 from detector.model.postprocess import detections, rescaled
 from pseudo_iou_ops import level_points
 
@@ -57,3 +59,51 @@ def test_centerness_multiplies_scores_but_not_the_threshold() -> None:
 def test_detections_are_scaled_back_to_the_file() -> None:
     found = rescaled(run_postprocess(only(5, 1, 0.75)), torch.tensor([32, 32]), torch.tensor([64, 16]))
     assert found.boxes.tolist() == [[3, 12, 9, 36]]
+
+
+def kept_by_definition(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> list[bool]:
+    """Greedy suppression, box by box, as it is written in the textbooks; in float32, as all of it is computed."""
+    kept = [False] * len(scores)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    for row in sorted(range(len(scores)), key=lambda row: (-float(scores[row]), row)):
+        others = torch.tensor([other for other in range(len(scores)) if kept[other] and labels[other] == labels[row]])
+        kept[row] = True
+        if len(others):
+            sides = torch.minimum(boxes[others, 2:], boxes[row, 2:]) - torch.maximum(boxes[others, :2], boxes[row, :2])
+            common = sides.clamp(min=0).prod(1)
+            kept[row] = not bool((common / (areas[others] + areas[row] - common) > threshold).any())
+    return kept
+
+
+FORMS = {
+    "by class": kept_by_class,
+    "on a GPU": lambda boxes, *rest: _settled(_suppressions(boxes, *rest)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("classes", [1, 3, 80, 1203])
+def test_suppression_is_exact_for_any_number_of_classes(classes: int, form: str) -> None:
+    boxes, scores, labels = crowded(classes)
+    kept = FORMS[form](boxes, scores, labels, 0.5)
+    assert kept.tolist() == kept_by_definition(boxes, scores, labels, 0.5)
+    assert 0 < int(kept.sum()) < len(kept)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_suppression_at_its_borders(form: str) -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 5], [3, 3, 3, 3], [3, 3, 3, 3]])
+    scores, labels = torch.tensor([0.5, 0.9, 0.9, 0.8, 0.7]), torch.tensor([0, 0, 1, 2, 2])
+    suppress = FORMS[form]
+    assert suppress(boxes, scores, labels, 0.5).tolist() == [True] * 5  # an overlap of 0.5, and boxes without area
+    assert suppress(boxes, scores, labels, 0.4).tolist() == [False, True, True, True, True]
+    same = boxes[:2].repeat(3, 1)[::2]
+    assert suppress(same, torch.full((3,), 0.5), labels[:3] * 0, 0.9).tolist() == [True, False, False]  # the first
+    none = torch.zeros(0)
+    assert suppress(none.view(0, 4), none, none.long(), 0.5).tolist() == []
+
+
+def test_a_threshold_that_float32_does_not_hold_is_not_rounded_up() -> None:
+    assert _in_float32(0.5) == 0.5
+    assert _in_float32(0.6) < 0.6 < _in_float32(0.6) + 1e-7
+    assert _in_float32(0.1) < 0.1

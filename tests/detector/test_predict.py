@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from detector.data.files import list_images
 from detector.engine.checkpoint import TrainingState, save_checkpoint
 from detector.engine.train import build_model
 from detector.errors import UserError
+from detector.evaluation.coco import coco_categories, coco_images
 from detector.model import Detections
 from detector.visualise.comparison import Judged
 from detector.visualise.mistakes import judge, most_different
@@ -95,6 +98,103 @@ def test_predict_writes_pictures_and_coco_json(
         assert y + height <= sides[result["image_id"]][1] + 1e-3
 
 
+def damage(file: Path) -> None:
+    """Leave the head of an image."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 4])
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_predict_does_what_can_be_read_and_names_the_rest(
+    checkpoints: list[Path], photos: Path, tmp_path: Path, workers: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Image.effect_noise((70, 50), 90).save(photos / "c.png")
+    damage(photos / "c.png")  # its head can be read
+    (photos / "d.png").write_text("no image")
+    out, missing = tmp_path / "found", photos / "nowhere.png"
+    options = ["--data.workers", workers, "--eval.batch-size", "1", "--out", str(out)]
+    paths = [str(photos), str(missing), str(photos / "more")]
+    assert main(["predict", "--checkpoint", str(checkpoints[0]), "--images", *paths, *options]) == 1
+    text, err = capfd.readouterr()
+    assert text == f"wrote 3 pictures, detections.json and images.json to {out}\n"
+    assert err.startswith("detector predict: error: 3 of 6 images can not be read: ")
+    assert err.count("\n") == 1
+    assert sorted(file.name for file in out.glob("*.png")) == ["a-3.png", "a.png", "b.png"]
+    listing = json.loads((out / "images.json").read_text())
+    assert [image["id"] for image in listing["images"]] == [1, 2, 6]
+    assert sorted(line.partition(": ")[0] for line in listing["unreadable"]) == [
+        str(photos / "c.png"),
+        str(photos / "d.png"),
+        str(missing),
+    ]
+    for line in listing["unreadable"]:
+        assert line in err
+    assert {result["image_id"] for result in json.loads((out / "detections.json").read_text())} == {1, 2, 6}
+
+
+def test_many_unreadable_images_are_one_line(
+    checkpoints: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_text("no image")
+    out = tmp_path / "found"
+    command = ["predict", "--checkpoint", str(checkpoints[0]), "--images", str(tmp_path / "*.png"), "--out", str(out)]
+    assert main(command) == 1
+    text, err = capfd.readouterr()
+    assert text.startswith("wrote 0 pictures")
+    assert "5 of 5 images can not be read: " in err
+    assert f"{tmp_path / '2.png'}: not a readable image" in err
+    assert "3.png" not in err
+    assert err.endswith("; and 2 more\n")
+    assert len(json.loads((out / "images.json").read_text())["unreadable"]) == 5
+
+
+def coco_copy(annotations: Annotations, folder: Path) -> list[str]:
+    """The images of a split in a folder of their own, as COCO's; the options that choose it."""
+    folder.mkdir()
+    content: dict[str, Any] = {"images": coco_images(annotations), "categories": coco_categories(annotations)}
+    for image in content["images"]:
+        shutil.copy(image["file_name"], folder)
+        image["file_name"] = Path(image["file_name"]).name
+    content["annotations"] = [
+        {"id": 1 + row, "image_id": int(annotations.image_ids[index]), "category_id": 1, "bbox": [1, 1, 9, 9]}
+        for row, index in enumerate(range(len(annotations)))
+    ]
+    (folder / "val.json").write_text(json.dumps(content))
+    return ["--data.format", "coco", "--data.root", str(folder), "--data.val.annotations", "val.json"]
+
+
+def test_compare_leaves_out_what_can_not_be_read(
+    checkpoints: list[Path], config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = coco_copy(load_annotations(config.data, "val"), tmp_path / "images")
+    file = sorted((tmp_path / "images").glob("*.png"))[1]
+    damage(file)
+    command = ["compare", "--checkpoints", *map(str, checkpoints), *data, "--out", str(tmp_path / "comparison.png")]
+    assert main([*command, "--indices", "0", "1", "3"]) == 1
+    text, err = capfd.readouterr()
+    assert "in 3 images, from a score of 0.3 on" in text
+    assert "images 0, 3 of the split, and " in text.splitlines()[-1]
+    assert f"1 of 4 images can not be read: {file}: not a readable image" in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "comparison.png").exists()
+    # A score over other images would be another score: eval stops.
+    assert main(["eval", "--checkpoint", str(checkpoints[0]), *data, "--out", str(tmp_path / "eval")]) == 1
+    assert f"error: {file}: not a readable image" in capfd.readouterr().err
+
+
+def test_pictures_of_one_name_do_not_replace_each_other(checkpoints: list[Path], photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (30, 30)).save(photos / "a-3.png")
+    out = tmp_path / "found"
+    paths = [str(photos / name) for name in ("a-3.png", "a.png", "more/a.webp")]
+    assert main(["predict", "--checkpoint", str(checkpoints[0]), "--images", *paths, "--out", str(out)]) == 0
+    assert len(list(out.glob("*.png"))) == 3
+
+
+def test_a_limit_below_one_is_refused(checkpoints: list[Path], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--checkpoint", str(checkpoints[0]), "--limit", "0"]) == 2
+    assert "--limit: expected at least 1, got 0" in capfd.readouterr().err
+
+
 def test_judging_detections(annotations: Annotations) -> None:
     index = int(annotations.offsets.diff().argmax())
     rows = annotations.rows(index)
@@ -147,6 +247,7 @@ def test_compare_draws_a_line_per_image(
             "--checkpoints, --names: expected two or more checkpoints and a name for each, got 2 and 1",
         ),
         (["--indices", "9"], "--indices: expected 0 to 3, got 9"),
+        (["--count", "0"], "--count: expected at least 1, got 0"),
         (["--out", "comparison.txt"], "--out comparison.txt"),
     ],
 )

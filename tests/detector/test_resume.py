@@ -300,6 +300,29 @@ def test_what_may_change_in_a_resumed_run(
     assert "the training images or their boxes are not those that the run began with" in err
 
 
+def test_a_lengthened_run_says_that_its_rate_jumps(
+    run_config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "config.yaml", tmp_path / "run"
+    decayed = dataclasses.replace(run_config.optim, warmup_iterations=2, decay_at=(0.5,))
+    file.write_text(config_to_yaml(dataclasses.replace(changed(run_config, iterations=4), optim=decayed)))
+    assert run(capfd, "train", "--config", file, "--out", out)[0] == 0
+    told = (
+        "the schedule of the learning rate now spans 16 steps instead of 4: at step 5 the rate goes from 0.001 to 0.01"
+    )
+    longer = ("train", "--resume", out / "last.pt", "--train.iterations", "16")
+    status, text, _ = run(capfd, *longer, "--dry-run")
+    assert (status, told in text) == (0, True)
+    status, text, _ = run(capfd, *longer)
+    assert (status, told in text) == (0, True)
+    rates = {row["step"]: row["lr"] for row in rows_of(out)}
+    assert (rates[4], rates[5]) == pytest.approx((0.001, 0.01))
+    # Where the rate stays, nothing is told: step 17 of 20 and of 24 are both after the decay.
+    status, text, _ = run(capfd, "train", "--resume", out / "last.pt", "--train.iterations", "20", "--dry-run")
+    assert status == 0
+    assert "schedule" not in text
+
+
 def test_a_checkpoint_without_a_state_can_not_be_resumed(
     run_config: Config, annotations: Annotations, tmp_path: Path
 ) -> None:

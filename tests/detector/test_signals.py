@@ -11,7 +11,7 @@ SCRIPT = """
 import time
 from torch.utils.data import DataLoader
 from detector.config import Config, DataConfig
-from detector.data.loader import _loader
+from detector.data.loader import batch_loader
 
 class Stuck:
     def __getitem__(self, key):
@@ -19,7 +19,7 @@ class Stuck:
         time.sleep(600)
 
 if __name__ == "__main__":
-    loader = _loader(Config(data=DataConfig(workers=1)), Stuck(), [[(0, 0)]])
+    loader = batch_loader(Config(data=DataConfig(workers=1)), Stuck(), [[(0, 0)]])
     batches = DataLoader.__iter__(loader)
     time.sleep(3)
 """

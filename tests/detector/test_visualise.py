@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from detector.data.loader import Batch
 from detector.evaluation.voc import ClassCurve, VocEvaluation
 from detector.model import Detections
 from detector.model.backbone import STRIDES
+from detector.visualise import fonts
 from detector.visualise.assignment import Scene, draw_assignment
 from detector.visualise.comparison import Judged, Row, draw_comparison
 from detector.visualise.curves import draw_curves
@@ -40,6 +42,66 @@ def test_the_targets_of_a_batch(batch: Batch, tmp_path: Path) -> None:
     names = tuple("abcde")
     draw_targets(batch, names, tmp_path / "batch.png")
     assert min(Image.open(tmp_path / "batch.png").size) > 100
+
+
+def test_a_name_that_no_font_can_write_is_told_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    monkeypatch.setattr(fonts, "_system_fonts", lambda: ())
+    fonts._families.cache_clear()
+    for name in ("a止", "a止", "止a"):
+        draw_detections([Picture(IMAGE, found_box(), None)], (name,), tmp_path / "found.png")
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert (
+        "class names: no font of this system has 止: pictures show boxes in their place; install Noto Sans CJK" in err
+    )
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def pixels_of(name: str, file: Path) -> np.ndarray[Any, Any]:
+    draw_detections([Picture(IMAGE, found_box(), None)], (name,), file)
+    return np.array(Image.open(file).convert("RGB"))
+
+
+def test_another_font_writes_what_matplotlibs_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A font of matplotlib's own stands in for the system's: its mathematical letters are not in DejaVu Sans."""
+    import matplotlib
+
+    file = Path(matplotlib.get_data_path()) / "fonts/ttf/STIXGeneral.ttf"
+    fonts._families.cache_clear()
+    monkeypatch.setattr(fonts, "_system_fonts", lambda: (fonts._read(str(file)),))
+    has = fonts._read(str(file))
+    own = fonts._read(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"))
+    assert has is not None
+    assert own is not None
+    letter, *_ = sorted(c for c in has.characters - own.characters if c.isprintable())
+    assert fonts.families_for([letter]) == ("STIXGeneral",)
+    assert fonts.families_for(["cat", "Hund", "собака"]) == ()
+    drawn = pixels_of(letter, tmp_path / "drawn.png")
+    assert capfd.readouterr().err == ""
+    fonts._families.cache_clear()
+    monkeypatch.setattr(fonts, "_system_fonts", lambda: ())
+    box = pixels_of(letter, tmp_path / "box.png")
+    assert f"has {letter}: pictures show boxes" in capfd.readouterr().err
+    assert drawn.shape != box.shape or (drawn != box).any()
+    fonts._families.cache_clear()
+
+
+def test_what_to_install_is_told_by_script() -> None:
+    assert fonts._advice(frozenset("止血钳")).endswith("install Noto Sans CJK")
+    assert fonts._advice(frozenset("กあ")).endswith("install Noto Sans CJK and Noto Sans Thai")
+
+
+def test_a_file_that_is_no_font_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    assert fonts._read(str(tmp_path / "broken.ttf")) is None
+    assert fonts._read(str(tmp_path / "nowhere.ttf")) is None
 
 
 def test_curves_have_a_panel_a_class(tmp_path: Path) -> None:
