@@ -31,9 +31,10 @@ def with_classes_of(annotations: Annotations, class_names: Sequence[str], name: 
         UserError: there are boxes of a class that the other input does not know; both lists are named.
 
     Examples:
+        >>> from pathlib import Path
         >>> from detector.data.annotations import AnnotationsBuilder
         >>> builder = AnnotationsBuilder(("dog", "cat"), [7, 9])
-        >>> builder.add_image("a.png", 1, height=32, width=32)
+        >>> builder.add_image(Path("a.png"), 1, height=32, width=32)
         >>> builder.add_box((4.0, 4.0, 20.0, 20.0), 256.0, label=0, ignore=False)
         >>> turned = with_classes_of(builder.build(), ("cat", "dog"), "data.val", "data.train")
         >>> turned.class_names, turned.category_ids.tolist(), turned.labels.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from detector.cli import main
 from detector.config import Config, config_to_yaml
+from detector.data import classes
 from detector.data.annotations import Annotations, AnnotationsBuilder
 from detector.data.classes import labels_in, with_classes_of
 from detector.engine.checkpoint import load_checkpoint
@@ -57,6 +59,12 @@ def test_boxes_of_another_class_are_refused_by_both_lists() -> None:
     many = [f"class {number}" for number in range(1203)]
     with pytest.raises(UserError, match=r"class 19 and 1183 more; data\.train has circle"):
         with_classes_of(annotations_of(many, [7]), NAMES, "data.val", "data.train")
+
+
+def test_the_example_of_the_docstring_runs() -> None:
+    failed, tried = doctest.testmod(classes)
+    assert failed == 0
+    assert tried > 0
 
 
 def test_labels_of_a_second_checkpoint() -> None:

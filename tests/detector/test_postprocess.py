@@ -107,3 +107,11 @@ def test_a_threshold_that_float32_does_not_hold_is_not_rounded_up() -> None:
     assert _in_float32(0.5) == 0.5
     assert _in_float32(0.6) < 0.6 < _in_float32(0.6) + 1e-7
     assert _in_float32(0.1) < 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("classes", [1, 80, 1203])
+def test_suppression_on_a_gpu_is_the_cpus(classes: int) -> None:
+    samples = crowded(classes, count=2000)
+    on_gpu = kept_by_class(*(tensor.cuda() for tensor in samples), 0.5)
+    assert torch.equal(on_gpu.cpu(), kept_by_class(*samples, 0.5))
