@@ -199,7 +199,13 @@ def hold(options: argparse.Namespace, record: contest.Record) -> None:
             print(f"{layout}, {dtype} ...", file=sys.stderr, flush=True)
             contest.forget_compiled()
             batch = HeadBatch.make(options.images, layout, DTYPES[dtype], settings.device)
-            facts = {"images": options.images, "layout": layout, "dtype": dtype, "logits_bytes": batch.nbytes}
+            facts: dict[str, Any] = {
+                "kind": "decode",
+                "images": options.images,
+                "layout": layout,
+                "dtype": dtype,
+                "logits_bytes": batch.nbytes,
+            }
             record.begin(facts)
             measure_batch(batch, contest.chosen(contestants(), options.contestants, BASELINE), settings, record)
             record.finish("decode")

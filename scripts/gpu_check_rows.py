@@ -16,15 +16,15 @@ def key_rows(folder: Path) -> list[str]:
         path = folder / file
         document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for key in keys:
-            rows += [_row(_title(file, key, result), result) for result in document.get(key, [])]
+            rows += [_row(_title(file, result), result) for result in document.get(key, [])]
         if "unfinished" in document:
-            rows.append(_row("cut off: " + _title(file, "", document["unfinished"]), document["unfinished"]))
+            rows.append(_row("cut off: " + _title(file, document["unfinished"]), document["unfinished"]))
         rows += tuning_rows(document.get("tuning", []))
     return rows[:MOST_ROWS]
 
 
-def _title(file: str, key: str, result: dict[str, Any]) -> str:
-    kind = "decode" if key == "decode" else file.removesuffix(".json")
+def _title(file: str, result: dict[str, Any]) -> str:
+    kind = result.get("kind", file.removesuffix(".json"))
     names = ("workload", "metric", "layout", "dtype")
     return " ".join([kind, *(result[name] for name in names if name in result)])
 

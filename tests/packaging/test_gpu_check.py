@@ -191,6 +191,12 @@ def test_key_rows_show_graphs_failures_and_the_best_variant(tmp_path: Path) -> N
     ]
 
 
+def test_a_decoding_that_was_cut_off_is_told_from_a_loss(tmp_path: Path) -> None:
+    unfinished = {"kind": "decode", "layout": "flat", "dtype": "float32", "contestants": []}
+    (tmp_path / "losses.json").write_text(json.dumps({"unfinished": unfinished}))
+    assert key_rows(tmp_path) == ["cut off: decode flat float32: "]
+
+
 def test_nothing_measured_is_no_row(tmp_path: Path) -> None:
     assert key_rows(tmp_path) == []
 
