@@ -105,7 +105,9 @@ def expected_class_loss(
     is_match = labels.unsqueeze(-1) == torch.arange(logits.shape[-1], device=labels.device)
     target = is_match.double() * (1.0 if quality is None else quality.double().unsqueeze(-1))
     errors = binary_cross_entropy_with_logits(logits, target, reduction="none")
-    weights = torch.where(is_match, matched, negative) * (labels >= -1).unsqueeze(-1)
+    # In float64: torch.where of two Python numbers would round them to float32.
+    weights = torch.where(is_match, errors.new_tensor(matched), errors.new_tensor(negative))
+    weights = weights * (labels >= -1).unsqueeze(-1)
     return (weights * (target - logits.sigmoid()).abs() ** exponent * errors).sum()
 
 

@@ -15,12 +15,13 @@ struct LossTerm {
 
 // Handles a logit whose target is 0, as nearly every one, without branches. kIsSquare: the exponent is 2.
 template <bool kIsSquare, class Real>
-PIOU_HOST_DEVICE LossTerm<Real> negative_term(Real x, Real exponent) {
+PIOU_HOST_DEVICE LossTerm<Real> negative_term(Real x, Real exponent, Real weight) {
   const Sigmoid<Real> p = sigmoid(x);
   const Real softplus = (x > 0 ? x : 0) + p.log_part;  // -log(1 - p)
   const Real log_p = (x < 0 ? x : 0) - p.log_part;
-  const Real power = kIsSquare ? p.value * p.value : exp_nonpositive(exponent * log_p);
-  return {power * softplus, power * (exponent * p.complement * softplus + p.value)};
+  const Real power = weight * (kIsSquare ? p.value * p.value : exp_nonpositive(exponent * log_p));
+  const Real slope = (kIsSquare ? p.complement + p.complement : exponent * p.complement);
+  return {power * softplus, power * multiply_add(slope, softplus, p.value)};
 }
 
 // Handles a logit with any target in [0, 1].

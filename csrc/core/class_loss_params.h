@@ -10,7 +10,7 @@ struct ClassLossParams {
   const int64_t* labels;    // (images, points)
   const float* targets;     // (images, points), at the matched class; or null: 1
   const float* normalizer;  // or null: 1
-  float negative_weight, matched_weight, exponent;
+  double negative_weight, matched_weight, exponent;
   bool class_agnostic;  // every class counts as class 0
 };
 

@@ -1,5 +1,6 @@
-// Elementary functions the losses need. In float32 they are polynomials without a branch or a call, so that a
-// compiler turns a loop over them into vector instructions, and every CPU computes the same bits.
+// Elementary functions the losses need. On a CPU, in float32, they are polynomials without a branch or a
+// call, so that a compiler turns a loop over them into vector instructions, and every CPU computes the same
+// bits; a GPU takes its own approximations, because no loss has its bits promised across devices.
 #pragma once
 
 #include <cmath>
@@ -19,6 +20,8 @@ PIOU_HOST_DEVICE float multiply_add(float a, float b, float c) {
 #endif
 }
 
+PIOU_HOST_DEVICE double multiply_add(double a, double b, double c) { return a * b + c; }
+
 PIOU_HOST_DEVICE uint32_t bits_of(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
@@ -31,9 +34,14 @@ PIOU_HOST_DEVICE float float_of(uint32_t bits) {
   return value;
 }
 
-// exp(x) for x <= 0, to 2 units in the last place. Below -87 it stays at exp(-87) = 1.6e-38, so that the
-// result is a normal number above 0.
+// exp(x) for x <= 0. On a CPU to 2 units in the last place, and below -87 it stays at exp(-87) = 1.6e-38, so
+// that the result is a normal number above 0; on a GPU the hardware's power of 2, which ends at 0.
 PIOU_HOST_DEVICE float exp_nonpositive(float x) {
+#ifdef __CUDA_ARCH__
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.44269504f));
+  return result;
+#else
   constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: added, it leaves the nearest integer in the low bits
   const float clamped = x < -87.0f ? -87.0f : x;
   const float shifted = multiply_add(clamped, 1.44269504f, kRounder);
@@ -46,6 +54,7 @@ PIOU_HOST_DEVICE float exp_nonpositive(float x) {
   series = multiply_add(series, rest, 4.999999404e-1f);
   const float mantissa = multiply_add(series * rest, rest, rest) + 1.0f;
   return float_of(bits_of(mantissa) + (bits_of(shifted) << 23));
+#endif
 }
 
 PIOU_HOST_DEVICE double exp_nonpositive(double x) { return std::exp(x); }
@@ -58,13 +67,29 @@ struct Sigmoid {
   Real log_part;    // log(1 + exp(-|x|)): what softplus(x) has beside max(x, 0)
 };
 
+// 1 / a and 1 / b of numbers from 1 to 3: on a CPU by one division, on a GPU by the hardware's approximation.
+struct Reciprocals {
+  float of_a, of_b;
+};
+
+PIOU_HOST_DEVICE Reciprocals reciprocals(float a, float b) {
+#ifdef __CUDA_ARCH__
+  Reciprocals result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result.of_a) : "f"(a));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result.of_b) : "f"(b));
+  return result;
+#else
+  const float inverse = 1.0f / (a * b);
+  return {b * inverse, a * inverse};
+#endif
+}
+
 PIOU_HOST_DEVICE Sigmoid<float> sigmoid(float x) {
   const float e = exp_nonpositive(x < 0.0f ? x : -x);
-  // log(1 + e) = 2 artanh(s) with s = e / (2 + e); one division serves it and 1 / (1 + e).
-  const float one_more = 1.0f + e, two_more = 2.0f + e;
-  const float inverse = 1.0f / (one_more * two_more);
-  const float larger = two_more * inverse, smaller = e * larger;
-  const float s = e * one_more * inverse, square = s * s;
+  const Reciprocals inverse = reciprocals(1.0f + e, 2.0f + e);
+  const float larger = inverse.of_a, smaller = e * inverse.of_a;
+  // log(1 + e) = 2 artanh(s) with s = e / (2 + e).
+  const float s = e * inverse.of_b, square = s * s;
   float series = multiply_add(1.400633305e-1f, square, 1.400083899e-1f);
   series = multiply_add(series, square, 2.001076639e-1f);
   series = multiply_add(series, square, 3.333320916e-1f);

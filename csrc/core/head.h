@@ -19,8 +19,9 @@ struct Head {
   int64_t num_images, num_points, num_channels;
 };
 
-PIOU_HOST_DEVICE float inverse_normalizer(const float* normalizer) {
-  return normalizer != nullptr ? 1.0f / *normalizer : 1.0f;
+template <class Real>
+PIOU_HOST_DEVICE Real inverse_normalizer(const float* normalizer) {
+  return normalizer != nullptr ? Real(1) / static_cast<Real>(*normalizer) : Real(1);
 }
 
 }  // namespace pseudo_iou_ops

@@ -16,6 +16,8 @@ struct Level {
   float low, high;  // in range: low <= max(l, t, r, b) <= high. Open bounds are moved to the next float
 };
 
+PIOU_HOST_DEVICE int64_t divide_up(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
 // The coordinate of a cell's point, in pixels.
 PIOU_HOST_DEVICE float point_coordinate(int cell, float offset, float stride) {
   return (static_cast<float>(cell) + offset) * stride;

@@ -64,8 +64,6 @@ struct Tile {
   int first_row, first_column;
 };
 
-PIOU_HOST_DEVICE int64_t divide_up(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 PIOU_HOST_DEVICE int64_t tiles_of(const Level& level, int tile_height) {
   return divide_up(level.width, kTileWidth) * divide_up(level.height, tile_height);
 }

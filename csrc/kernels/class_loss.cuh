@@ -9,8 +9,12 @@
 
 namespace pseudo_iou_ops {
 
-constexpr int kVectorsPerTile = 8;   // a thread's, where classes come last
-constexpr int kClassesPerTile = 16;  // a thread's, one vector each, where points come last
+// A thread's, one after another; where points come last each is of another class.
+#ifndef PSEUDO_IOU_OPS_CLASSES_PER_TILE
+#define PSEUDO_IOU_OPS_CLASSES_PER_TILE 8
+#endif
+constexpr int kVectorsPerTile = PSEUDO_IOU_OPS_CLASSES_PER_TILE;
+static_assert(kVectorsPerTile <= 32, "a bit each");
 
 // The blocks a multiprocessor holds at least; more would leave float64 or 16-bit vectors too few registers.
 template <class T>
@@ -27,7 +31,6 @@ struct ClassLossTiles {
 template <class T>
 ClassLossTiles class_loss_tiles(const ClassLossParams& params) {
   ClassLossTiles tiles{};
-  const auto divide_up = [](int64_t count, int64_t size) { return (count + size - 1) / size; };
   const int64_t tile_width = kSumThreads * kVectorSize<T>;
   int64_t total = 0;
   for (int index = 0; index < params.head.num_levels; ++index) {
@@ -38,7 +41,7 @@ ClassLossTiles class_loss_tiles(const ClassLossParams& params) {
     tiles.point_tiles[index] = static_cast<int>(across);
     tiles.is_aligned[index] =
         line % kVectorSize<T> == 0 && is_vector_aligned(level.values) && is_vector_aligned(level.gradients);
-    total += across * (level.channels_last ? 1 : divide_up(params.head.num_channels, kClassesPerTile));
+    total += across * (level.channels_last ? 1 : divide_up(params.head.num_channels, kVectorsPerTile));
   }
   tiles.tiles_per_image = static_cast<int>(total);
   return tiles;
@@ -55,49 +58,62 @@ struct LogitSlab {
   bool is_aligned;
 };
 
-// Turns logits whose target is 0 into their gradients and returns their loss. Bits of `hidden` tell which are
-// to give neither.
-template <class T, bool kIsSquare>
+// Which logits of a vector are not plain negatives: bits.
+struct Exceptions {
+  unsigned matched, ignored;
+};
+
+// Turns logits whose target is 0 into their gradients and returns their loss. Bits of `hidden` tell which
+// give neither.
+template <class T, bool kIsSquare, bool kHides>
 PIOU_DEVICE Compute<T> negative_vector(const LogitSlab<T>& slab, unsigned hidden, Vector<T>& vector) {
   using Real = Compute<T>;
   Real loss = 0;
   PIOU_UNROLL
   for (int i = 0; i < kVectorSize<T>; ++i) {
-    const Real weight = (hidden >> i & 1u) != 0 ? Real(0) : slab.negative_weight;
-    const Real logit = widen(vector.values[i]);
-    const LossTerm<Real> term = negative_term<kIsSquare>(weight != 0 ? logit : Real(0), slab.exponent);
-    loss += weight * term.loss;
-    vector.values[i] = narrow<T>(weight * term.gradient);
+    const LossTerm<Real> term =
+        negative_term<kIsSquare>(widen(vector.values[i]), slab.exponent, slab.negative_weight);
+    const bool is_hidden = kHides && (hidden >> i & 1u) != 0;
+    loss += is_hidden ? Real(0) : term.loss;
+    vector.values[i] = narrow<T>(is_hidden ? Real(0) : term.gradient);
   }
   return loss;
 }
 
-// The matched logits among the vector at `index`, one by one: they are few. point_of(i) is the point of logit
-// i.
-template <class T, class PointOf>
-PIOU_DEVICE Compute<T> add_matches(const ClassLossParams& params, const LogitSlab<T>& slab, int64_t index,
-                                   unsigned matched, const PointOf& point_of) {
+// The matched logits among a vector, one by one: they are few.
+template <class T, class Walk>
+PIOU_DEVICE Compute<T> add_matches(const ClassLossParams& params, const LogitSlab<T>& slab, const Walk& walk,
+                                   unsigned matched) {
   using Real = Compute<T>;
   Real loss = 0;
   for (; matched != 0; matched &= matched - 1) {
     const int i = __ffs(static_cast<int>(matched)) - 1;
-    const Real target = target_at(params, slab.first_label + point_of(i));
-    const LossTerm<Real> term = matched_term<Real>(widen(slab.logits[index + i]), target, slab.exponent);
+    const Real target = target_at(params, slab.first_label + walk.point_of(i));
+    const int64_t index = walk.index + i;
+    const LossTerm<Real> term = matched_term<Real>(widen(slab.logits[index]), target, slab.exponent);
     loss += slab.matched_weight * term.loss;
-    if (slab.gradients != nullptr) slab.gradients[index + i] = narrow<T>(slab.matched_weight * term.gradient);
+    if (slab.gradients != nullptr) slab.gradients[index] = narrow<T>(slab.matched_weight * term.gradient);
   }
   return loss;
 }
 
-// The loss of the vector at `index`, and its gradients written.
-template <class T, bool kIsSquare, class PointOf>
-PIOU_DEVICE Compute<T> run_vector(const ClassLossParams& params, const LogitSlab<T>& slab, int64_t index,
-                                  int count, unsigned matched, unsigned ignored, const PointOf& point_of) {
-  Vector<T> vector = load_vector(slab.logits + index, count, slab.is_aligned);
-  const unsigned hidden = matched | ignored | ~0u << count;
-  const Compute<T> loss = negative_vector<T, kIsSquare>(slab, hidden, vector);
-  if (slab.gradients != nullptr) store_vector(slab.gradients + index, vector, count, slab.is_aligned);
-  return matched == 0 ? loss : loss + add_matches(params, slab, index, matched, point_of);
+// The vectors of a thread. A walk tells where the next one lies, how many of its values exist, and the
+// exceptions among them; nearly every vector has none.
+template <class T, bool kIsSquare, class Walk>
+PIOU_DEVICE Compute<T> run_vectors(const ClassLossParams& params, const LogitSlab<T>& slab, Walk walk) {
+  constexpr unsigned kWhole = (1u << kVectorSize<T>)-1;
+  Compute<T> loss = 0;
+  for (int repeat = 0; walk.has_vector(repeat); ++repeat, walk.advance()) {
+    const Exceptions exceptions = walk.exceptions(params, slab, repeat);
+    Vector<T> vector = load_vector(slab.logits + walk.index, walk.count, slab.is_aligned);
+    const unsigned hidden = (exceptions.matched | exceptions.ignored | ~0u << walk.count) & kWhole;
+    loss += hidden == 0 ? negative_vector<T, kIsSquare, false>(slab, hidden, vector)
+                        : negative_vector<T, kIsSquare, true>(slab, hidden, vector);
+    if (slab.gradients != nullptr)
+      store_vector(slab.gradients + walk.index, vector, walk.count, slab.is_aligned);
+    if (exceptions.matched != 0) loss += add_matches<T>(params, slab, walk, exceptions.matched);
+  }
+  return loss;
 }
 
 template <class T>
@@ -106,101 +122,146 @@ PIOU_DEVICE int vector_count(int64_t left) {
 }
 
 // All classes of some points: the logits of a level one after another, a vector each kSumThreads vectors.
-template <class T, bool kIsSquare>
-PIOU_DEVICE Compute<T> walk_classes_last(const ClassLossParams& params, const LogitSlab<T>& slab, int tile) {
-  constexpr int kStep = kSumThreads * kVectorSize<T>;
-  const int64_t classes = params.head.num_channels, size = slab.num_points * classes;
-  int64_t index = static_cast<int64_t>(tile) * (kStep * kVectorsPerTile) + threadIdx.x * kVectorSize<T>;
-  int64_t first_point = index / classes, first_class = index - first_point * classes;
-  const int64_t step_points = kStep / classes, step_classes = kStep - step_points * classes;
-  Compute<T> loss = 0;
-  for (int repeat = 0; repeat < kVectorsPerTile && index < size; ++repeat, index += kStep) {
-    const int count = vector_count<T>(size - index);
-    int64_t point = first_point, class_index = first_class;
-    PointLabel label = point_label(params, params.labels[slab.first_label + point]);
-    unsigned matched = 0, ignored = 0;
-    PIOU_UNROLL
-    for (int i = 0; i < kVectorSize<T>; ++i, ++class_index) {
-      if (i >= count) break;
-      if (class_index == classes) {
-        class_index = 0;
-        label = point_label(params, params.labels[slab.first_label + ++point]);
-      }
-      matched |= static_cast<unsigned>(class_index == label.match) << i;
-      ignored |= static_cast<unsigned>(label.is_ignored) << i;
-    }
-    const auto point_of = [&](int i) { return (index + i) / classes; };
-    loss += run_vector<T, kIsSquare>(params, slab, index, count, matched, ignored, point_of);
-    first_point += step_points;
-    first_class += step_classes;
-    if (first_class >= classes) {
-      first_class -= classes;
-      ++first_point;
-    }
+template <class T>
+struct ClassesLastWalk {
+  static constexpr int kStep = kSumThreads * kVectorSize<T>;
+
+  PIOU_DEVICE ClassesLastWalk(const ClassLossParams& params, const LogitSlab<T>& slab, int tile)
+      : classes(params.head.num_channels),
+        size(slab.num_points * classes),
+        index(static_cast<int64_t>(tile) * (kStep * kVectorsPerTile) + threadIdx.x * kVectorSize<T>),
+        point(index / classes),
+        class_index(index - point * classes),
+        step_points(kStep / classes),
+        step_classes(kStep - step_points * classes) {
+    find_count();
   }
-  return loss;
-}
+
+  PIOU_DEVICE bool has_vector(int repeat) const { return repeat < kVectorsPerTile && index < size; }
+
+  PIOU_DEVICE void advance() {
+    index += kStep;
+    point += step_points;
+    class_index += step_classes;
+    if (class_index >= classes) {
+      class_index -= classes;
+      ++point;
+    }
+    find_count();
+  }
+
+  PIOU_DEVICE Exceptions exceptions(const ClassLossParams& params, const LogitSlab<T>& slab, int) const {
+    const int64_t* labels = params.labels + slab.first_label + point;
+    PointLabel label = point_label(params, *labels);
+    if (class_index + count <= classes) {  // one point's, as always where the classes fill whole vectors
+      const int64_t position = label.match - class_index;
+      const bool is_within = label.match >= 0 && position >= 0 && position < count;
+      return {is_within ? 1u << position : 0u, label.is_ignored ? ~0u : 0u};
+    }
+    Exceptions found{0, 0};
+    int64_t own_class = class_index;
+    for (int i = 0; i < count; ++i, ++own_class) {
+      if (own_class == classes) {
+        own_class = 0;
+        label = point_label(params, *++labels);
+      }
+      found.matched |= static_cast<unsigned>(own_class == label.match) << i;
+      found.ignored |= static_cast<unsigned>(label.is_ignored) << i;
+    }
+    return found;
+  }
+
+  PIOU_DEVICE int64_t point_of(int i) const { return (index + i) / classes; }
+
+  PIOU_DEVICE void find_count() { count = vector_count<T>(size - index); }
+
+  const int64_t classes, size;
+  int64_t index;  // of the vector
+  int64_t point, class_index;
+  const int64_t step_points, step_classes;
+  int count;
+};
 
 // Some classes of a vector of points, whose labels are read once.
-template <class T, bool kIsSquare>
-PIOU_DEVICE Compute<T> walk_points_last(const ClassLossParams& params, const LogitSlab<T>& slab, int tile,
-                                        int point_tiles) {
-  const int64_t first_point =
-      (static_cast<int64_t>(tile % point_tiles) * kSumThreads + threadIdx.x) * kVectorSize<T>;
-  if (first_point >= slab.num_points) return 0;
-  const int count = vector_count<T>(slab.num_points - first_point);
-  int matches[kVectorSize<T>];
-  unsigned ignored = 0;
-  PIOU_UNROLL
-  for (int i = 0; i < kVectorSize<T>; ++i) {
-    matches[i] = -1;
-    if (i >= count) continue;
-    const PointLabel label = point_label(params, params.labels[slab.first_label + first_point + i]);
-    matches[i] = static_cast<int>(label.match);
-    ignored |= static_cast<unsigned>(label.is_ignored) << i;
-  }
-  const auto point_of = [&](int i) { return first_point + i; };
-  const int first_class = tile / point_tiles * kClassesPerTile;
-  const int classes = static_cast<int>(params.head.num_channels);
-  const int last_class = classes - first_class < kClassesPerTile ? classes : first_class + kClassesPerTile;
-  Compute<T> loss = 0;
-  for (int class_index = first_class; class_index < last_class; ++class_index) {
-    unsigned matched = 0;
+template <class T>
+struct PointsLastWalk {
+  PIOU_DEVICE PointsLastWalk(const ClassLossParams& params, const LogitSlab<T>& slab, int tile,
+                             int point_tiles)
+      : num_points(slab.num_points),
+        first_point((static_cast<int64_t>(tile % point_tiles) * kSumThreads + threadIdx.x) * kVectorSize<T>),
+        first_class(tile / point_tiles * kVectorsPerTile),
+        index(first_class * num_points + first_point),
+        count(vector_count<T>(num_points - first_point)) {
+    const int left = static_cast<int>(params.head.num_channels) - first_class;
+    classes = first_point >= num_points ? 0 : (left < kVectorsPerTile ? left : kVectorsPerTile);
     PIOU_UNROLL
-    for (int i = 0; i < kVectorSize<T>; ++i) matched |= static_cast<unsigned>(matches[i] == class_index) << i;
-    const int64_t index = class_index * slab.num_points + first_point;
-    loss += run_vector<T, kIsSquare>(params, slab, index, count, matched, ignored, point_of);
+    for (int i = 0; i < kVectorSize<T>; ++i) {
+      matches[i] = -1;
+      if (i >= count) continue;
+      const PointLabel label = point_label(params, params.labels[slab.first_label + first_point + i]);
+      const int64_t position = label.match - first_class;
+      if (label.match >= 0 && position >= 0 && position < kVectorsPerTile) {
+        matches[i] = static_cast<int>(position);
+        matched_vectors |= 1u << position;
+      }
+      ignored |= static_cast<unsigned>(label.is_ignored) << i;
+    }
   }
-  return loss;
-}
+
+  PIOU_DEVICE bool has_vector(int repeat) const { return repeat < classes; }
+
+  PIOU_DEVICE void advance() { index += num_points; }
+
+  PIOU_DEVICE Exceptions exceptions(const ClassLossParams&, const LogitSlab<T>&, int repeat) const {
+    unsigned matched = 0;
+    if ((matched_vectors >> repeat & 1u) != 0) {
+      PIOU_UNROLL
+      for (int i = 0; i < kVectorSize<T>; ++i) matched |= static_cast<unsigned>(matches[i] == repeat) << i;
+    }
+    return {matched, ignored};
+  }
+
+  PIOU_DEVICE int64_t point_of(int i) const { return first_point + i; }
+
+  const int64_t num_points, first_point;
+  const int first_class;
+  int64_t index;  // of the vector
+  const int count;
+  int classes;
+  int matches[kVectorSize<T>];   // of each point: the vector of its class, or -1
+  unsigned matched_vectors = 0;  // those that some point matches
+  unsigned ignored = 0;
+};
 
 // Grid: the tiles of the first image, of the second, and so on.
 template <class T, bool kIsSquare>
-PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kSumThreads, kClassLossBlocks<T>)
+PIOU_KERNEL void PIOU_LAUNCH_BOUNDS_WIDELY(kSumThreads, kClassLossBlocks<T>)
     class_loss_kernel(const PIOU_GRID_CONSTANT ClassLossParams params,
                       const PIOU_GRID_CONSTANT ClassLossTiles tiles, Compute<T>* parts) {
   using Real = Compute<T>;
-  PIOU_SHARED_ARRAY(Real, sums, kSumThreads);
+  PIOU_SHARED_ARRAY(Real, sums, kSumWarps);
   const int64_t image = blockIdx.x / tiles.tiles_per_image;
   const int tile = static_cast<int>(blockIdx.x % tiles.tiles_per_image);
   int index = 0;
   while (index + 1 < params.head.num_levels && tile >= tiles.first_tile[index + 1]) ++index;
   const HeadLevel& level = params.head.levels[index];
   const int64_t first_logit = image * level.num_points * params.head.num_channels;
-  const Real scale = inverse_normalizer(params.normalizer);
+  const Real scale = inverse_normalizer<Real>(params.normalizer);
   const LogitSlab<T> slab{
       static_cast<const T*>(level.values) + first_logit,
       level.gradients != nullptr ? static_cast<T*>(level.gradients) + first_logit : nullptr,
       image * params.head.num_points + level.first_point,
       level.num_points,
-      params.negative_weight * scale,
-      params.matched_weight * scale,
-      params.exponent,
+      static_cast<Real>(params.negative_weight) * scale,
+      static_cast<Real>(params.matched_weight) * scale,
+      static_cast<Real>(params.exponent),
       tiles.is_aligned[index]};
   const int tile_in_level = tile - tiles.first_tile[index];
-  const Real loss = level.channels_last ? walk_classes_last<T, kIsSquare>(params, slab, tile_in_level)
-                                        : walk_points_last<T, kIsSquare>(params, slab, tile_in_level,
-                                                                         tiles.point_tiles[index]);
+  const Real loss =
+      level.channels_last
+          ? run_vectors<T, kIsSquare>(params, slab, ClassesLastWalk<T>(params, slab, tile_in_level))
+          : run_vectors<T, kIsSquare>(
+                params, slab, PointsLastWalk<T>(params, slab, tile_in_level, tiles.point_tiles[index]));
   const Real sum = block_sum(loss, sums);
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }

@@ -1,6 +1,6 @@
 // The classification losses on a CPU. A task is a piece of one level of one image. Nearly every logit has the
-// target 0: a loop without branches treats all of them so, with weight 0 where that is wrong, and the matched
-// ones are added one by one.
+// target 0: a loop without branches treats all of them so. Where that is wrong its results are written over
+// before they are added up, by 0 or by those of a matched logit.
 #pragma once
 
 #include "../core/class_loss.h"
@@ -31,17 +31,15 @@ inline std::vector<HeadTask> class_loss_tasks(const ClassLossParams& params) {
   return head_tasks(params.head, [&](const HeadLevel& level) { return points_per_task(level, classes); });
 }
 
-// The loss and gradient of a run of logits whose target is 0. A weight of 0 hides a logit, whatever it is.
+// The loss and gradient of a run of logits whose target is 0.
 template <class T, bool kIsSquare>
-PIOU_MULTIVERSION void negative_run(const T* PIOU_RESTRICT logits, const Compute<T>* PIOU_RESTRICT weights,
-                                    int64_t count, Compute<T> exponent, Compute<T>* PIOU_RESTRICT losses,
+PIOU_MULTIVERSION void negative_run(const T* PIOU_RESTRICT logits, int64_t count, Compute<T> weight,
+                                    Compute<T> exponent, Compute<T>* PIOU_RESTRICT losses,
                                     T* PIOU_RESTRICT gradients) {
-  using Real = Compute<T>;
   for (int64_t i = 0; i < count; ++i) {
-    const Real logit = widen(logits[i]);
-    const LossTerm<Real> term = negative_term<kIsSquare>(weights[i] != 0 ? logit : 0, exponent);
-    losses[i] = weights[i] * term.loss;
-    gradients[i] = narrow<T>(weights[i] * term.gradient);
+    const LossTerm<Compute<T>> term = negative_term<kIsSquare>(widen(logits[i]), exponent, weight);
+    losses[i] = term.loss;
+    gradients[i] = narrow<T>(term.gradient);
   }
 }
 
@@ -53,10 +51,13 @@ class ClassLossWorker {
 
   explicit ClassLossWorker(const ClassLossParams& params)
       : params_(params),
-        scale_(inverse_normalizer(params.normalizer)),
-        weights_(std::max(kLogitsPerRun, params.head.num_channels)),
-        losses_(weights_.size()),
-        unused_(weights_.size()) {}
+        negative_weight_(static_cast<Real>(params.negative_weight) *
+                         inverse_normalizer<Real>(params.normalizer)),
+        matched_weight_(static_cast<Real>(params.matched_weight) *
+                        inverse_normalizer<Real>(params.normalizer)),
+        exponent_(static_cast<Real>(params.exponent)),
+        losses_(std::max(kLogitsPerRun, params.head.num_channels)),
+        unused_(losses_.size()) {}
 
   // The task's share of the loss.
   double run(const HeadTask& task) {
@@ -74,7 +75,6 @@ class ClassLossWorker {
       } else {
         run_planes(first, std::min(step, task.last_point - first));
       }
-      for (const Match& match : matches_) add_match(match);
     }
     return total_;
   }
@@ -94,58 +94,65 @@ class ClassLossWorker {
     }
   }
 
-  Real negative_weight() const { return static_cast<Real>(params_.negative_weight) * scale_; }
-
   // Whole points, with all their classes.
   void run_points(int64_t first, int64_t points) {
     const int64_t classes = params_.head.num_channels;
-    std::fill_n(weights_.begin(), points * classes, negative_weight());
-    for (const Match& match : matches_) weights_[(match.point - first) * classes + match.class_index] = 0;
+    start_run(first * classes, points * classes);
     for (const int64_t point : ignored_) {
-      std::fill_n(weights_.begin() + (point - first) * classes, classes, Real(0));
+      for (int64_t class_index = 0; class_index < classes; ++class_index) {
+        set((point - first) * classes + class_index, {0, 0});
+      }
     }
-    run_logits(first * classes, points * classes);
+    for (const Match& match : matches_) {
+      set((match.point - first) * classes + match.class_index, term_of(match));
+    }
+    end_run(points * classes);
   }
 
   // Many points, class by class.
   void run_planes(int64_t first, int64_t points) {
-    std::fill_n(weights_.begin(), points, negative_weight());
-    for (const int64_t point : ignored_) weights_[point - first] = 0;
     for (int64_t class_index = 0; class_index < params_.head.num_channels; ++class_index) {
+      start_run(class_index * level_->num_points + first, points);
+      for (const int64_t point : ignored_) set(point - first, {0, 0});
       for (const Match& match : matches_) {
-        weights_[match.point - first] = match.class_index == class_index ? Real(0) : negative_weight();
+        if (match.class_index == class_index) set(match.point - first, term_of(match));
       }
-      run_logits(class_index * level_->num_points + first, points);
+      end_run(points);
     }
   }
 
-  void run_logits(int64_t first, int64_t count) {
-    const auto run = params_.exponent == 2 ? negative_run<T, true> : negative_run<T, false>;
-    T* gradients = gradients_ != nullptr ? gradients_ + first : unused_.data();
-    run(logits_ + first, weights_.data(), count, params_.exponent, losses_.data(), gradients);
-    total_ += pairwise_sum(losses_.data(), count);
+  // Treats the logits from `first` on as negatives.
+  void start_run(int64_t first, int64_t count) {
+    const auto run = exponent_ == 2 ? negative_run<T, true> : negative_run<T, false>;
+    run_gradients_ = gradients_ != nullptr ? gradients_ + first : unused_.data();
+    run(logits_ + first, count, negative_weight_, exponent_, losses_.data(), run_gradients_);
   }
 
-  void add_match(const Match& match) {
+  void set(int64_t position, const LossTerm<Real>& term) {
+    losses_[position] = term.loss;
+    run_gradients_[position] = narrow<T>(term.gradient);
+  }
+
+  void end_run(int64_t count) { total_ += sum_in_lanes(losses_.data(), count); }
+
+  LossTerm<Real> term_of(const Match& match) const {
     const int64_t index = level_->channels_last ? match.point * params_.head.num_channels + match.class_index
                                                 : match.class_index * level_->num_points + match.point;
-    const Real weight = static_cast<Real>(params_.matched_weight) * scale_;
     const Real target = target_at(params_, first_label_ + match.point);
-    const LossTerm<Real> term =
-        matched_term<Real>(widen(logits_[index]), target, static_cast<Real>(params_.exponent));
-    total_ += weight * term.loss;
-    if (gradients_ != nullptr) gradients_[index] = narrow<T>(weight * term.gradient);
+    const LossTerm<Real> term = matched_term<Real>(widen(logits_[index]), target, exponent_);
+    return {matched_weight_ * term.loss, matched_weight_ * term.gradient};
   }
 
   const ClassLossParams& params_;
-  const Real scale_;
-  std::vector<Real> weights_, losses_;
+  const Real negative_weight_, matched_weight_, exponent_;
+  std::vector<Real> losses_;
   std::vector<T> unused_;  // gradients that nobody asked for
   std::vector<Match> matches_;
   std::vector<int64_t> ignored_;
   const HeadLevel* level_ = nullptr;
   const T* logits_ = nullptr;
   T* gradients_ = nullptr;
+  T* run_gradients_ = nullptr;
   int64_t first_label_ = 0;
   double total_ = 0;
 };

@@ -11,6 +11,11 @@
 #else  // smaller multiprocessors do not hold so many, or ptxas would spill
 #define PIOU_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads)
 #endif
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800  // for kernels that spill on none of them
+#define PIOU_LAUNCH_BOUNDS_WIDELY(threads, blocks) __launch_bounds__(threads, blocks)
+#else
+#define PIOU_LAUNCH_BOUNDS_WIDELY(threads, blocks) __launch_bounds__(threads)
+#endif
 #define PIOU_UNROLL _Pragma("unroll")
 #define PIOU_SHARED_ARRAY(type, name, count) __shared__ type name[count]
 #endif

@@ -7,14 +7,14 @@
 namespace pseudo_iou_ops {
 
 inline int64_t ltrb_loss_blocks(const LtrbLossParams& params) {
-  return (params.head.num_images * params.head.num_points + kSumThreads - 1) / kSumThreads;
+  return divide_up(params.head.num_images * params.head.num_points, kSumThreads);
 }
 
 template <class T>
 PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kSumThreads, 4)
     ltrb_loss_kernel(const PIOU_GRID_CONSTANT LtrbLossParams params, Compute<T>* parts) {
   using Real = Compute<T>;
-  PIOU_SHARED_ARRAY(Real, sums, kSumThreads);
+  PIOU_SHARED_ARRAY(Real, sums, kSumWarps);
   const Head& head = params.head;
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x;
   Real loss = 0;
@@ -23,7 +23,7 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kSumThreads, 4)
     int level = 0;
     while (level + 1 < head.num_levels && point >= head.levels[level + 1].first_point) ++level;
     loss = run_ltrb_point<T>(params, head.levels[level], image, point - head.levels[level].first_point,
-                             inverse_normalizer(params.normalizer));
+                             inverse_normalizer<Real>(params.normalizer));
   }
   const Real sum = block_sum(loss, sums);
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;

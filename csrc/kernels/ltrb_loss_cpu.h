@@ -16,7 +16,7 @@ template <class T>
 class LtrbLossWorker {
  public:
   explicit LtrbLossWorker(const LtrbLossParams& params)
-      : params_(params), scale_(inverse_normalizer(params.normalizer)) {}
+      : params_(params), scale_(inverse_normalizer<Compute<T>>(params.normalizer)) {}
 
   // The task's share of the loss.
   double run(const HeadTask& task) const {
@@ -29,7 +29,7 @@ class LtrbLossWorker {
 
  private:
   const LtrbLossParams& params_;
-  const float scale_;
+  const Compute<T> scale_;
 };
 
 }  // namespace pseudo_iou_ops

@@ -3,7 +3,7 @@
 #pragma once
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && \
-    !defined(__clang__)
+    !defined(__clang__) && !defined(__CUDACC__)
 #define PIOU_MULTIVERSION __attribute__((target_clones("default", "avx2", "avx512f"), noinline))
 #else
 #define PIOU_MULTIVERSION

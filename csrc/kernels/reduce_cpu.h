@@ -1,25 +1,28 @@
 // Sums in an order that depends on the number of values alone: not on threads, nor on the instruction set.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "../core/macros.h"
+#include "multiversion.h"
 
 namespace pseudo_iou_ops {
 
-// Adds the upper half to the lower one until one value is left. Overwrites the values.
+constexpr int kSumLanes = 16;  // of the widest vector of float32
+
+// Value i is added to lane i mod kSumLanes, then the lanes are added up.
 template <class Real>
-Real pairwise_sum(Real* values, int64_t count) {
-  if (count == 0) return 0;
-  while (count > 1) {
-    const int64_t half = (count + 1) / 2;
-    Real* PIOU_RESTRICT lower = values;
-    const Real* PIOU_RESTRICT upper = values + half;
-    for (int64_t i = 0; i < count - half; ++i) lower[i] += upper[i];
-    count = half;
+PIOU_MULTIVERSION Real sum_in_lanes(const Real* PIOU_RESTRICT values, int64_t count) {
+  Real lanes[kSumLanes] = {};
+  int64_t first = 0;
+  for (; first + kSumLanes <= count; first += kSumLanes) {
+    for (int lane = 0; lane < kSumLanes; ++lane) lanes[lane] += values[first + lane];
   }
-  return values[0];
+  for (; first < count; ++first) lanes[first % kSumLanes] += values[first];
+  for (int half = kSumLanes / 2; half > 0; half /= 2) {
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
 }
 
 }  // namespace pseudo_iou_ops

@@ -1,8 +1,8 @@
 // Multiplies gradients by a number on the device, in place. Where it is 1 the kernel ends at once.
 #pragma once
 
-#include "../core/scale_params.h"
 #include "reduce.cuh"
+#include "scale.h"
 #include "vector.cuh"
 
 namespace pseudo_iou_ops {
@@ -20,7 +20,7 @@ ScaleTiles scale_tiles(const ScaleParams& params) {
   ScaleTiles tiles{};
   for (int part = 0; part < params.num_parts; ++part) {
     tiles.first_tile[part] = tiles.count;
-    tiles.count += (params.parts[part].count + kTile - 1) / kTile;
+    tiles.count += divide_up(params.parts[part].count, kTile);
   }
   return tiles;
 }

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../core/scale_params.h"
+#include "../kernels/scale.h"
 
 namespace pseudo_iou_ops {
 

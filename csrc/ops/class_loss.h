@@ -24,9 +24,9 @@ LossAndGradients class_loss(const std::vector<Tensor>& logits, const Tensor& lab
   params.labels = labels.const_data_ptr<int64_t>();
   params.targets = data_or_null<float>(targets);
   params.normalizer = data_or_null<float>(normalizer);
-  params.negative_weight = static_cast<float>(negative_weight);
-  params.matched_weight = static_cast<float>(matched_weight);
-  params.exponent = static_cast<float>(exponent);
+  params.negative_weight = negative_weight;
+  params.matched_weight = matched_weight;
+  params.exponent = exponent;
   params.class_agnostic = class_agnostic;
   std::vector<Tensor> gradients;
   if (with_gradients) gradients = allocate_gradients(logits, params.head);

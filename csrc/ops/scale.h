@@ -2,7 +2,7 @@
 // A Backend has `static void run(const ScaleParams&, ScalarType, const Tensor& tensor)`.
 #pragma once
 
-#include "../core/scale_params.h"
+#include "../kernels/scale.h"
 #include "checks.h"
 #include "dispatch.h"
 

@@ -124,6 +124,15 @@ def test_ptx_of_the_losses_moves_sixteen_bytes_at_a_time(compiled: Callable[[str
     assert len(re.findall(r"st\.global\.wb\.v4\.u32", ptx)) == 16
 
 
+def test_ptx_of_the_box_losses_moves_four_distances_at_a_time(compiled: Callable[[str], Compiled]) -> None:
+    """Where they lie side by side: float32 by 16 bytes, the 16-bit types by 8, float64 by twice 16."""
+    ptx = compiled("csrc/launch/ltrb_loss.cu").ptx
+    for width, count in (("v4.f32", 1), ("v4.u16", 2), ("v2.f64", 2)):
+        for access in ("ld", "st"):
+            found = re.findall(rf"{access}\.global\.{width}", ptx)
+            assert len(found) == count, f"{access}.global.{width}: {len(found)}"
+
+
 def test_ptx_of_the_labels_rounds_every_operation(compiled: Callable[[str], Compiled]) -> None:
     ptx = compiled(LABELS).ptx
     assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32", "sqrt.rn.f32"} <= set(re.findall(r"\w+\.rn\.f32", ptx))

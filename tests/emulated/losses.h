@@ -71,9 +71,9 @@ inline double class_loss(const std::vector<py::tuple>& levels, int64_t channels,
   params.labels = labels.data();
   params.targets = data<const float>(targets);
   params.normalizer = data<const float>(normalizer);
-  params.negative_weight = static_cast<float>(negative_weight);
-  params.matched_weight = static_cast<float>(matched_weight);
-  params.exponent = static_cast<float>(exponent);
+  params.negative_weight = negative_weight;
+  params.matched_weight = matched_weight;
+  params.exponent = exponent;
   params.class_agnostic = class_agnostic;
   const Order order{schedule_named(schedule), seed};
   double loss = 0;

@@ -1,5 +1,3 @@
-#include "../../kernels/scale_cpu.h"
-
 #include "../scale.h"
 
 namespace pseudo_iou_ops {
