@@ -138,6 +138,16 @@ def test_the_paths_of_the_losses_do_the_whole_work(compiled: Callable[[str], dic
                 assert work.count("MUFU") >= work.pieces, f"{name}, {path}"
 
 
+@needs_nvcc
+@pytest.mark.parametrize("is_square", ["true", "false"])
+@pytest.mark.parametrize("layout", ["points last", "classes last"])
+def test_no_logit_has_a_branch(layout: str, is_square: str, compiled: Callable[[str], dict[str, Kernel]]) -> None:
+    """A vector of 16-bit logits has twice as many as one of float32, and no more branches."""
+    counted = counts(compiled(sass.SOURCES[0]))
+    branches = [counted[f"class_loss_kernel<{t}, {is_square}>"][f"{layout}, branches"] for t in ("Bfloat16", "float")]
+    assert branches[0] <= branches[1]
+
+
 PLANTED = {
     "an addition per logit": (
         "class_loss",
