@@ -1,0 +1,198 @@
+"""Counts the instructions of SASS, the GPU's machine code, on the paths that the kernels take nearly always.
+
+The kernels are bound by the instructions that they issue, and these can be counted without a GPU. A count is the length
+of the shortest path through a kernel's control flow that does a piece of work, and the work is recognised by what only
+it does:
+
+- **The losses, per logit.** A thread's loop loads 16 bytes of logits and stores 16 bytes of gradients. The path leads
+  once around the loop, from such a store back to it, by such a load; its length is divided by the logits that its
+  stores hold, so that an unrolled loop counts like any other. All vectors are whole: where code asks how many logits
+  one has, the path takes the side of a whole one. Points come last in memory where the path loads nothing else, as
+  their labels were read before the loop; where it loads labels, classes do. *Branches* are those of the whole path.
+  *Per tile* is the rest of a thread's way: from entry to exit by that store, less once around the loop.
+- **assign, the prologue:** from entry to the loop over the boxes, the first loop that holds a vote of the warp.
+- **assign, 32 boxes sifted:** once around that loop from a vote, by the load of a box a lane and the comparison of its
+  sides, where none can hold a point.
+- **assign, per survivor and point:** once around the innermost loop, which loads a box, compares distances and takes no
+  vote, where the box holds none of the warp's points; divided by the points of a thread.
+- **assign, per background point:** from entry to exit by a store of 16 bytes (ltrb) for each point of a thread, in an
+  image without boxes; less the prologue, and divided by the points.
+
+The shortest path is what a warp issues whose threads agree on the common side of every rare case: no positive logit, no
+positive point, no border of a level. It follows no call, as the compiler's own calls are the rare sides of divisions.
+An instruction whose predicate is false is issued like the others and counts.
+
+    python -m tests.compile.sass [SOURCE ...] [--paths | --json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.compile.machine_code import ROOT, Kernel, NoPath, disassemble
+
+SOURCES = ("csrc/launch/class_loss.cu", "csrc/launch/assign.cu")
+LOGITS_PER_STORE = {"float": 4, "Half": 8, "Bfloat16": 8}
+ENTRY = 0
+
+
+class Work(NamedTuple):
+    """A path, and what it does: so many pieces of work beside instructions that are counted elsewhere."""
+
+    kernel: Kernel
+    path: list[int]
+    pieces: int = 1
+    elsewhere: int = 0
+
+    @property
+    def instructions(self) -> float:
+        """Per piece."""
+        return (len(self.path) - self.elsewhere) / self.pieces
+
+    def count(self, *names: str) -> int:
+        """How many on the path have one of these opcodes."""
+        return len(self.kernel.find(*names).intersection(self.path))
+
+
+def whole_vectors(kernel: Kernel, store: int) -> Kernel:
+    """The kernel where every vector of the loop around a store is whole.
+
+    How many logits a vector has is the count that is compared with the size of a whole one before the wide loads.
+    """
+    loop, size = kernel.loop_around(store), LOGITS_PER_STORE[kernel.arguments[0]]
+    loads = kernel.find("LDG.128")
+    counts = set()
+    for jump in loop & kernel.find("BRA"):
+        is_before_load = any(not loads.isdisjoint(range(index, index + 8)) for index in kernel.after[jump])
+        for _, comparison in kernel.conditions(jump) if is_before_load else ():
+            if comparison and comparison.how in ("EQ", "NE") and comparison.number == size:
+                counts.add(comparison.register)
+    return kernel.assuming(counts, size, loop)
+
+
+def loss_work(kernel: Kernel) -> dict[str, Work]:
+    """The paths of a loss's kernel in both layouts."""
+    wide_loads, exits = kernel.find("LDG.128"), kernel.find("EXIT")
+    found: dict[str, Work] = {}
+    for store in sorted(kernel.find("STG.128")):
+        whole = whole_vectors(kernel, store)
+        try:
+            path = whole.path(store, [store], by=[wide_loads])
+        except NoPath:  # a store outside a loop
+            continue
+        vector = Work(kernel, path)
+        vector = vector._replace(pieces=LOGITS_PER_STORE[kernel.arguments[0]] * vector.count("STG.128"))
+        layout = "points last" if vector.count("LDG", "LDS", "LD") == vector.count("LDG.128") else "classes last"
+        best = found.get(f"{layout}, per logit")
+        if best is None or vector.instructions < best.instructions:
+            found[f"{layout}, per logit"] = vector
+            found[f"{layout}, per tile"] = Work(kernel, whole.path(ENTRY, exits, [{store}]), elsewhere=len(path))
+    if len(found) != 4:
+        raise NoPath(f"{kernel.name}: of both layouts, only {sorted(found)}")
+    return found
+
+
+def loop_over_boxes(kernel: Kernel) -> set[int]:
+    """The first loop that votes, which no other loop that votes comes before; with its copies for special cases."""
+    votes = kernel.find("VOTE", "VOTEU")
+    loops = [loop for loop in map(kernel.loop_around, sorted(votes)) if loop]
+    later = [kernel.following(min(loop)) for loop in loops]
+    first = [
+        loop
+        for loop in loops
+        if all(loop == other or loop.isdisjoint(after) for other, after in zip(loops, later, strict=True))
+    ]
+    if not first:
+        raise NoPath(f"{kernel.name}: no loop that votes")
+    return set[int]().union(*first)
+
+
+def boxes_loaded(work: Work) -> int:
+    """How many boxes are loaded on a path, by 16 bytes or by 4."""
+    sides = 4 * work.count("LDS.128", "LDG.128") + work.count("LDG") - work.count("LDG.128", "LDG.64")
+    return max(1, sides // 4)
+
+
+def round_trips(kernel: Kernel, starts: set[int], by: list[set[int]], avoid: Iterable[int] = ()) -> list[Work]:
+    """From each instruction back to itself, where a path leads there."""
+    trips = []
+    for start in sorted(starts):
+        try:
+            trips.append(Work(kernel, kernel.path(start, [start], by, avoid)))
+        except NoPath:
+            continue
+    if not trips:
+        raise NoPath(kernel.name)
+    return trips
+
+
+def assign_work(kernel: Kernel) -> dict[str, Work]:
+    """The paths of assign's kernel."""
+    points = int(kernel.arguments[1])
+    loop, votes = loop_over_boxes(kernel), kernel.find("VOTE", "VOTEU")
+    loads, comparisons = kernel.find("LDG", "LDS") & loop, kernel.find("FSETP", "FMNMX") & loop
+    prologue = kernel.path(ENTRY, loop)
+    sifts = round_trips(kernel, votes & loop, [kernel.find("LDG") & loop, comparisons])
+    survivors = [
+        trip._replace(pieces=points * boxes_loaded(trip)) for trip in round_trips(kernel, loads, [comparisons], votes)
+    ]
+    background = kernel.path(ENTRY, kernel.find("EXIT"), by=[kernel.find("STG.128")] * points)
+    return {
+        "prologue": Work(kernel, prologue),
+        "32 boxes sifted": min(sifts, key=lambda each: each.instructions),
+        "per survivor and point": min(survivors, key=lambda each: each.instructions),
+        "per background point": Work(kernel, background, points, elsewhere=len(prologue)),
+    }
+
+
+def work_of(kernel: Kernel) -> dict[str, Work]:
+    """The paths of a kernel, none for a kernel whose paths are not defined here."""
+    if kernel.name.startswith("assign_kernel<"):
+        return assign_work(kernel)
+    if kernel.name.startswith("class_loss_kernel<") and kernel.arguments[0] in LOGITS_PER_STORE:
+        return loss_work(kernel)
+    return {}
+
+
+def counts_of(work: dict[str, Work]) -> dict[str, float]:
+    """The instructions of each path; of a path per logit also the branches, all of them, which are to be few."""
+    counts = {name: each.instructions for name, each in work.items()}
+    branches = {
+        name.replace("per logit", "branches"): float(each.count("BRA", "BRX", "JMP", "BSSY", "BSYNC"))
+        for name, each in work.items()
+        if name.endswith("per logit")
+    }
+    return dict(sorted({**counts, **branches}.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Counts SASS instructions on the hot paths of kernels, for sm_90.")
+    parser.add_argument(
+        "sources", nargs="*", type=Path, default=[ROOT / source for source in SOURCES], metavar="SOURCE"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--paths", action="store_true", help="print the instructions of each path")
+    form.add_argument("--json", action="store_true", help="print the counts as sass_budget.json has them")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        kernels = [kernel for source in options.sources for kernel in disassemble(source.resolve(), Path(folder))]
+    works = {kernel.name: work for kernel in kernels if (work := work_of(kernel))}
+    if options.json:
+        print(json.dumps({name: counts_of(work) for name, work in sorted(works.items())}, indent=2))
+        return
+    for name, work in sorted(works.items()):
+        print(name)
+        for path, instructions in counts_of(work).items():
+            print(f"    {path:24} {instructions:8.2f}")
+            for index in work[path].path if options.paths and path in work else ():
+                predicate, opcode, operands = work[path].kernel.code[index]
+                print(f"        {index * 16:#06x} {predicate and '@' + predicate:>5} {opcode} {operands}")
+
+
+if __name__ == "__main__":
+    main()
