@@ -89,7 +89,7 @@ PIOU_DEVICE Compute<T> add_matches(const ClassLossParams& params, const LogitSla
   for (; matched != 0; matched &= matched - 1) {
     const int i = __ffs(static_cast<int>(matched)) - 1;
     const Real target = target_at(params, slab.first_label + walk.point_of(i));
-    const int64_t index = walk.index + i;
+    const int64_t index = walk.index() + i;
     const LossTerm<Real> term = matched_term<Real>(widen(slab.logits[index]), target, slab.exponent);
     loss += slab.matched_weight * term.loss;
     if (slab.gradients != nullptr) slab.gradients[index] = narrow<T>(slab.matched_weight * term.gradient);
@@ -105,12 +105,12 @@ PIOU_DEVICE Compute<T> run_vectors(const ClassLossParams& params, const LogitSla
   Compute<T> loss = 0;
   for (int repeat = 0; walk.has_vector(repeat); ++repeat, walk.advance()) {
     const Exceptions exceptions = walk.exceptions(params, slab, repeat);
-    Vector<T> vector = load_vector(slab.logits + walk.index, walk.count, slab.is_aligned);
-    const unsigned hidden = (exceptions.matched | exceptions.ignored | ~0u << walk.count) & kWhole;
+    Vector<T> vector = load_vector(slab.logits + walk.index(), walk.count(), slab.is_aligned);
+    const unsigned hidden = (exceptions.matched | exceptions.ignored | ~0u << walk.count()) & kWhole;
     loss += hidden == 0 ? negative_vector<T, kIsSquare, false>(slab, hidden, vector)
                         : negative_vector<T, kIsSquare, true>(slab, hidden, vector);
     if (slab.gradients != nullptr)
-      store_vector(slab.gradients + walk.index, vector, walk.count, slab.is_aligned);
+      store_vector(slab.gradients + walk.index(), vector, walk.count(), slab.is_aligned);
     if (exceptions.matched != 0) loss += add_matches<T>(params, slab, walk, exceptions.matched);
   }
   return loss;
@@ -124,43 +124,45 @@ PIOU_DEVICE int vector_count(int64_t left) {
 // All classes of some points: the logits of a level one after another, a vector each kSumThreads vectors.
 template <class T>
 struct ClassesLastWalk {
-  static constexpr int kStep = kSumThreads * kVectorSize<T>;
+  static constexpr int kStep = kSumThreads * kVectorSize<T>, kTile = kStep * kVectorsPerTile;
 
   PIOU_DEVICE ClassesLastWalk(const ClassLossParams& params, const LogitSlab<T>& slab, int tile)
-      : classes(params.head.num_channels),
-        size(slab.num_points * classes),
-        index(static_cast<int64_t>(tile) * (kStep * kVectorsPerTile) + threadIdx.x * kVectorSize<T>),
-        point(index / classes),
-        class_index(index - point * classes),
+      : classes(static_cast<int>(params.head.num_channels)),
+        first(static_cast<int64_t>(tile) * kTile),
+        place(threadIdx.x * kVectorSize<T>),
         step_points(kStep / classes),
         step_classes(kStep - step_points * classes) {
-    find_count();
+    const int64_t left = slab.num_points * classes - first;
+    size = left < kTile ? static_cast<int>(left) : kTile;
+    point = static_cast<int>((first + place) / classes);
+    class_index = static_cast<int>(first + place - static_cast<int64_t>(point) * classes);
   }
 
-  PIOU_DEVICE bool has_vector(int repeat) const { return repeat < kVectorsPerTile && index < size; }
+  PIOU_DEVICE bool has_vector(int) const { return place < size; }
+  PIOU_DEVICE int64_t index() const { return first + place; }
+  PIOU_DEVICE int count() const { return vector_count<T>(size - place); }
+  PIOU_DEVICE int64_t point_of(int i) const { return (index() + i) / classes; }
 
   PIOU_DEVICE void advance() {
-    index += kStep;
+    place += kStep;
     point += step_points;
     class_index += step_classes;
     if (class_index >= classes) {
       class_index -= classes;
       ++point;
     }
-    find_count();
   }
 
   PIOU_DEVICE Exceptions exceptions(const ClassLossParams& params, const LogitSlab<T>& slab, int) const {
     const int64_t* labels = params.labels + slab.first_label + point;
     PointLabel label = point_label(params, *labels);
-    if (class_index + count <= classes) {  // one point's, as always where the classes fill whole vectors
-      const int64_t position = label.match - class_index;
-      const bool is_within = label.match >= 0 && position >= 0 && position < count;
-      return {is_within ? 1u << position : 0u, label.is_ignored ? ~0u : 0u};
+    if (class_index + kVectorSize<T> <= classes) {  // one point's, as always where classes fill whole vectors
+      const unsigned position = static_cast<unsigned>(static_cast<int>(label.match) - class_index);
+      return {position < kVectorSize<T> ? 1u << position : 0u, label.is_ignored ? ~0u : 0u};
     }
     Exceptions found{0, 0};
-    int64_t own_class = class_index;
-    for (int i = 0; i < count; ++i, ++own_class) {
+    int own_class = class_index;
+    for (int i = 0; i < count(); ++i, ++own_class) {
       if (own_class == classes) {
         own_class = 0;
         label = point_label(params, *++labels);
@@ -171,15 +173,11 @@ struct ClassesLastWalk {
     return found;
   }
 
-  PIOU_DEVICE int64_t point_of(int i) const { return (index + i) / classes; }
-
-  PIOU_DEVICE void find_count() { count = vector_count<T>(size - index); }
-
-  const int64_t classes, size;
-  int64_t index;  // of the vector
-  int64_t point, class_index;
-  const int64_t step_points, step_classes;
-  int count;
+  const int classes;
+  const int64_t first;  // logit of the tile
+  int place, size;      // of the vector in the tile, and of the tile
+  int point, class_index;
+  const int step_points, step_classes;
 };
 
 // Some classes of a vector of points, whose labels are read once.
@@ -190,14 +188,14 @@ struct PointsLastWalk {
       : num_points(slab.num_points),
         first_point((static_cast<int64_t>(tile % point_tiles) * kSumThreads + threadIdx.x) * kVectorSize<T>),
         first_class(tile / point_tiles * kVectorsPerTile),
-        index(first_class * num_points + first_point),
-        count(vector_count<T>(num_points - first_point)) {
+        first_logit(first_class * num_points + first_point),
+        num_values(vector_count<T>(num_points - first_point)) {
     const int left = static_cast<int>(params.head.num_channels) - first_class;
     classes = first_point >= num_points ? 0 : (left < kVectorsPerTile ? left : kVectorsPerTile);
     PIOU_UNROLL
     for (int i = 0; i < kVectorSize<T>; ++i) {
       matches[i] = -1;
-      if (i >= count) continue;
+      if (i >= num_values) continue;
       const PointLabel label = point_label(params, params.labels[slab.first_label + first_point + i]);
       const int64_t position = label.match - first_class;
       if (label.match >= 0 && position >= 0 && position < kVectorsPerTile) {
@@ -210,7 +208,9 @@ struct PointsLastWalk {
 
   PIOU_DEVICE bool has_vector(int repeat) const { return repeat < classes; }
 
-  PIOU_DEVICE void advance() { index += num_points; }
+  PIOU_DEVICE void advance() { first_logit += num_points; }
+  PIOU_DEVICE int64_t index() const { return first_logit; }
+  PIOU_DEVICE int count() const { return num_values; }
 
   PIOU_DEVICE Exceptions exceptions(const ClassLossParams&, const LogitSlab<T>&, int repeat) const {
     unsigned matched = 0;
@@ -225,8 +225,8 @@ struct PointsLastWalk {
 
   const int64_t num_points, first_point;
   const int first_class;
-  int64_t index;  // of the vector
-  const int count;
+  int64_t first_logit;  // of the vector
+  const int num_values;
   int classes;
   int matches[kVectorSize<T>];   // of each point: the vector of its class, or -1
   unsigned matched_vectors = 0;  // those that some point matches

@@ -24,8 +24,9 @@ inline LevelShape level_shape(const char* name, const Tensor& level) {
   const int64_t channel_dim = dims == 3 ? 2 : 1, row_dim = dims == 3 ? 1 : 2;
   const int64_t images = level.size(0), channels = level.size(channel_dim);
   const int64_t width = dims == 3 ? 1 : level.size(3), points = level.size(row_dim) * width;
-  STD_TORCH_CHECK(images <= kMaxSide && points <= kMaxSide && channels <= kMaxSide, name,
-                  ": expected fewer than 2^31 images, points and channels");
+  // Kernels add the places of a tile to a channel.
+  STD_TORCH_CHECK(images <= kMaxSide && points <= kMaxSide && channels <= kMaxSide / 2, name,
+                  ": expected fewer than 2^31 images and points and 2^30 channels");
   const auto is_dense = [&](int64_t channel_stride, int64_t point_stride) {
     return has_stride(level, 0, points * channels) && has_stride(level, channel_dim, channel_stride) &&
            has_stride(level, row_dim, width * point_stride) &&
