@@ -6,6 +6,10 @@
 
 #include "../stable.h"
 
+#ifndef PSEUDO_IOU_OPS_CUDA_ARCHITECTURES  // setup.py tells them
+#define PSEUDO_IOU_OPS_CUDA_ARCHITECTURES "unknown"
+#endif
+
 namespace pseudo_iou_ops {
 
 // The usual cause of an error, after its own words.
