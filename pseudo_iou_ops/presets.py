@@ -1,4 +1,4 @@
-"""The assignment rules of the paper and of its peers, each one frozen :class:`AssignRule`.
+"""The assignment rules of the paper and of its peers, each one a frozen dataclass.
 
 Change one switch of a preset with ``dataclasses.replace(presets.paper, threshold=0.5)``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import inf
 
 from .rule import AssignRule
+from .top_k_rules import Atss
 
 # FCOS (Tian et al. 2019, section 3.2): level i regresses max(l, t, r, b) in (m[i-1], m[i]]. mmdetection's
 # FCOSHead writes the ends as -1 and 1e8 and includes both bounds.
@@ -51,3 +52,13 @@ detectron2_fcos = AssignRule(
     range_bounds="open",
 )
 """detectron2's FCOS: as torchvision's, with points in the middle of their cell. The same note on areas holds."""
+
+atss = Atss(inside_margin=0.01, offset=0.0)
+"""ATSS (Zhang et al. 2020) as in mmdetection: 9 points a level, anchors of 8 strides on the corners of the cells."""
+
+pp_yoloe_atss = Atss(anchor_scale=5.0, inclusive=False, among="all")
+"""ATSS as PP-YOLOE begins with, in PaddleDetection: anchors of 5 strides in the middle of the cells, positives above
+the threshold, and all boxes of the image compete for a point that several chose."""
+
+pseudo_iou_atss = Atss(metric="product")
+"""ATSS by Pseudo-IoU times the IoU of the anchor: the paper's metric with a threshold of its own for every box."""

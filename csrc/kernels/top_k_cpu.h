@@ -1,0 +1,103 @@
+// What the assigners where boxes choose points share on a CPU. Boxes lay claim to points, in any order; when
+// all have, every point is written.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "../core/candidates.h"
+#include "../core/top_k_params.h"
+#include "ignore_cpu.h"
+#include "point_tasks.h"
+
+namespace pseudo_iou_ops {
+
+// A few boxes of one image.
+struct BoxTask {
+  int64_t image, first_row, last_row;
+};
+
+inline std::vector<BoxTask> tasks_of_boxes(const TopKParams& params, int64_t boxes_per_task) {
+  std::vector<BoxTask> tasks;
+  for (int64_t image = 0; image < params.num_images; ++image) {
+    const Rows rows = image_rows(params.offsets, image, params.num_boxes);
+    for (int64_t first = rows.begin; first < rows.end; first += boxes_per_task) {
+      tasks.push_back({image, first, std::min<int64_t>(first + boxes_per_task, rows.end)});
+    }
+  }
+  return tasks;
+}
+
+inline void raise_to(int64_t* number, int64_t value) {
+  static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "claims are plain integers");
+  auto* const shared = reinterpret_cast<std::atomic<int64_t>*>(number);
+  int64_t current = shared->load(std::memory_order_relaxed);
+  while (current < value && !shared->compare_exchange_weak(current, value, std::memory_order_relaxed)) {
+  }
+}
+
+// Lays claim to a point; its label counts the claims, from kBackground on, until it is written.
+inline void lay_claim(const TopKParams& params, int64_t output, int64_t claim) {
+  raise_to(params.matched + output, claim);
+  add_count(params.matched_labels + output, 1);
+}
+
+// A point that boxes laid claim to: the strongest claim, and whether there were others.
+struct ClaimedPoint {
+  int64_t image;
+  float stride, x, y;
+  int64_t claim;
+  bool is_contested;
+};
+
+// What a claimed point becomes.
+struct Verdict {
+  int64_t claim;
+  float score;
+};
+
+inline void write_positive(const TopKParams& params, int64_t output, const ClaimedPoint& point,
+                           const Verdict& verdict) {
+  const int64_t box_row = row_of_claim(verdict.claim);
+  const Distances d = distances(load_box(params.boxes, box_row), point.x, point.y);
+  params.matched[output] = box_row;
+  params.matched_labels[output] = params.labels[box_row];
+  float* ltrb = params.ltrb + 4 * output;
+  ltrb[0] = d.l;
+  ltrb[1] = d.t;
+  ltrb[2] = d.r;
+  ltrb[3] = d.b;
+  params.iou[output] = value_of_claim(verdict.claim);
+  params.score[output] = verdict.score;
+}
+
+// Writes the points of a task when all boxes have laid their claims; judge(point) returns the verdict on a
+// claimed one.
+template <class Judge>
+void write_points(const TopKParams& params, const PointTask& task, const Judge& judge) {
+  const Grid grid = grid_of(params, task);
+  const int64_t first_output = first_output_of(params, task), points = grid.num_points();
+  std::fill_n(params.ltrb + 4 * first_output, 4 * points, 0.0f);
+  std::fill_n(params.iou + first_output, points, 0.0f);
+  std::fill_n(params.score + first_output, points, 0.0f);
+  PositiveCounter counter(params, task.image);
+  for (int row = task.first_row; row < task.last_row; ++row) {
+    for (int column = 0; column < grid.level.width; ++column) {
+      const int64_t output = first_output + grid.row_start(row) + column, claim = params.matched[output];
+      if (claim < 0) continue;
+      const ClaimedPoint point{task.image,
+                               grid.level.stride,
+                               grid.x_axis.coordinate(column),
+                               grid.y_axis.coordinate(row),
+                               claim,
+                               params.matched_labels[output] > kBackground + 1};
+      write_positive(params, output, point, judge(point));
+      counter.add(params.matched[output]);
+    }
+  }
+  const ValidCells valid = valid_cells(params.valid_sizes, task.image, grid);
+  IgnoredPoints(params, task.image, grid, valid, first_output).write();
+}
+
+}  // namespace pseudo_iou_ops

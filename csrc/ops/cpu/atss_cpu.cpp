@@ -1,0 +1,44 @@
+#include "../../kernels/atss_cpu.h"
+
+#include "../atss.h"
+#include "parallel.h"
+
+namespace pseudo_iou_ops {
+namespace {
+
+constexpr int64_t kBoxesPerTask = 32;
+
+// Before the boxes come: no claims, no counts.
+void clear(const TopKParams& params) {
+  std::fill_n(params.num_pos, params.num_images, int64_t{0});
+  std::fill_n(params.pos_per_box, params.num_boxes, int64_t{0});
+  std::fill_n(params.matched, params.num_images * params.num_points, kBackground);
+  std::fill_n(params.matched_labels, params.num_images * params.num_points, kBackground);
+}
+
+struct Cpu {
+  static void run(const TopKParams& params, const AtssRule& rule, const TopKArguments&) {
+    clear(params);
+    const std::vector<BoxTask> box_tasks = tasks_of_boxes(params, kBoxesPerTask);
+    run_tasks_in_parallel(
+        static_cast<int64_t>(box_tasks.size()), [&] { return AtssWorker(params, rule); },
+        [&](AtssWorker& worker, int64_t task) { worker.choose(box_tasks[task]); });
+    const auto judge = [&](const ClaimedPoint& point) -> Verdict {
+      if (!rule.all_boxes_compete || !point.is_contested) return {point.claim, 1.0f};
+      const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
+      return {strongest_claim(params, rule, rows, point.stride, point.x, point.y), 1.0f};
+    };
+    const std::vector<PointTask> tasks = point_tasks(params);
+    run_tasks_in_parallel(
+        static_cast<int64_t>(tasks.size()), [] { return 0; },
+        [&](int, int64_t task) { write_points(params, tasks[task], judge); });
+  }
+};
+
+STABLE_TORCH_LIBRARY_IMPL(pseudo_iou_ops, CPU, m) {
+  m.impl("assign_atss", TORCH_BOX(assign_atss<Cpu>));
+  m.impl("assign_atss.out", TORCH_BOX(assign_atss_out<Cpu>));
+}
+
+}  // namespace
+}  // namespace pseudo_iou_ops
