@@ -13,14 +13,18 @@ from .ltrb_iou import ltrb_iou_loss
 from .metrics import centerness, pseudo_iou, scaled_box
 from .packing import pack_boxes, pack_padded
 from .points import level_points
+from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
 
 __all__ = [
     "BACKGROUND",
     "IGNORED",
     "AssignRule",
+    "Assigner",
     "Assignment",
+    "AssignmentLike",
     "PointAssigner",
+    "PointPredictions",
     "TopK",
     "YoloTargets",
     "assign",
