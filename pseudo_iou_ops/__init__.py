@@ -3,7 +3,7 @@
 __version__ = "0.1.0"
 
 from . import _registrations as _registrations
-from . import presets, reference
+from . import presets, reference, reference_top_k
 from .assigner import PointAssigner
 from .assignment import BACKGROUND, IGNORED, Assignment, assign
 from .class_losses import centerness_loss, quality_focal_loss, sigmoid_focal_loss
@@ -15,6 +15,8 @@ from .packing import pack_boxes, pack_padded
 from .points import level_points
 from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
+from .top_k import TopKAssignment, assign_top_k
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
 
 __all__ = [
     "BACKGROUND",
@@ -23,11 +25,17 @@ __all__ = [
     "Assigner",
     "Assignment",
     "AssignmentLike",
+    "Atss",
     "PointAssigner",
     "PointPredictions",
+    "SimOta",
+    "SoftLabel",
+    "TaskAligned",
     "TopK",
+    "TopKAssignment",
     "YoloTargets",
     "assign",
+    "assign_top_k",
     "centerness",
     "centerness_loss",
     "decode_topk",
@@ -39,6 +47,7 @@ __all__ = [
     "pseudo_iou",
     "quality_focal_loss",
     "reference",
+    "reference_top_k",
     "scaled_box",
     "sigmoid_focal_loss",
     "to_class_labels",

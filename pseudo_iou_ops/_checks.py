@@ -165,20 +165,21 @@ def check_call(
     offsets: Tensor,
     level_shapes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    rule: AssignRule,
+    rule: AssignRule | None,
     offset: float | None,
     ignore_boxes: Tensor | None,
     ignore_offsets: Tensor | None,
     valid_sizes: Tensor | None,
 ) -> None:
-    """Checks all of a call of ``assign`` that can be told without reading a tensor's values."""
+    """Checks all of a call of ``assign`` that can be told without reading a tensor's values; None: another's rule."""
     check_boxes("boxes", boxes)
     check_labels("labels", labels, boxes)
     check_offsets("offsets", offsets, boxes)
     check_levels(level_shapes, strides)
     if offset is not None:
         check_offset(offset)
-    check_rule(rule, len(strides))
+    if rule is not None:
+        check_rule(rule, len(strides))
     batch = offsets.shape[0] - 1
     check_ignore(ignore_boxes, ignore_offsets, batch, boxes)
     if valid_sizes is not None:

@@ -46,8 +46,8 @@ def assign(
     boxes = boxes.detach().to(torch.float32)
     batch = offsets.shape[0] - 1
     result = _empty_assignment(batch, level_shapes, boxes)
-    ignore_rows = _image_rows(ignore_offsets, ignore_boxes)
-    for image, rows in enumerate(_image_rows(offsets, boxes)):
+    ignore_rows = image_rows(ignore_offsets, ignore_boxes)
+    for image, rows in enumerate(image_rows(offsets, boxes)):
         regions = boxes.new_empty(0, 4)
         if ignore_boxes is not None:
             regions = ignore_boxes.detach().to(torch.float32)[ignore_rows[image]]
@@ -82,7 +82,7 @@ def _empty_assignment(batch: int, level_shapes: Sequence[tuple[int, int]], boxes
     )
 
 
-def _image_rows(offsets: Tensor | None, boxes: Tensor | None) -> list[slice]:
+def image_rows(offsets: Tensor | None, boxes: Tensor | None) -> list[slice]:
     """The rows of each image, clamped to the boxes there are."""
     if offsets is None or boxes is None:
         return []

@@ -122,17 +122,17 @@ class AssignRule:
     op_arguments: _OpArguments = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_choice("metric", self.metric, METRICS)
-        _check_choice("order", self.order, ORDERS)
-        _check_choice("resolve", self.resolve, RESOLVES)
-        _check_choice("range_bounds", self.range_bounds, RANGE_BOUNDS)
-        _check_flag("inclusive", self.inclusive)
-        _check_flag("normalize_by_stride", self.normalize_by_stride)
-        _set(self, "threshold", _finite("threshold", self.threshold))
-        _set(self, "offset", _finite("offset", self.offset))
+        check_choice("metric", self.metric, METRICS)
+        check_choice("order", self.order, ORDERS)
+        check_choice("resolve", self.resolve, RESOLVES)
+        check_choice("range_bounds", self.range_bounds, RANGE_BOUNDS)
+        check_flag("inclusive", self.inclusive)
+        check_flag("normalize_by_stride", self.normalize_by_stride)
+        set_field(self, "threshold", finite("threshold", self.threshold))
+        set_field(self, "offset", finite("offset", self.offset))
         _check_threshold("threshold", self.threshold, self.metric)
         if self.ignore_threshold is not None:
-            _set(self, "ignore_threshold", _finite("ignore_threshold", self.ignore_threshold))
+            set_field(self, "ignore_threshold", finite("ignore_threshold", self.ignore_threshold))
             _check_ignore_threshold(self.ignore_threshold, self.threshold, self.metric)
         if self.resolve == "max_metric" and METRIC_TRAITS[self.metric].value is None:
             raise ValueError(
@@ -140,8 +140,8 @@ class AssignRule:
                 f"got 'max_metric'"
             )
         if self.regress_ranges is not None:
-            _set(self, "regress_ranges", _checked_ranges(self.regress_ranges))
-        _set(self, "op_arguments", self._op_arguments())
+            set_field(self, "regress_ranges", _checked_ranges(self.regress_ranges))
+        set_field(self, "op_arguments", self._op_arguments())
 
     def _op_arguments(self) -> _OpArguments:
         """The rule as the op takes it; made once, because a call has microseconds."""
@@ -159,21 +159,22 @@ class AssignRule:
         )
 
 
-def _set(rule: AssignRule, name: str, value: object) -> None:
+def set_field(rule: object, name: str, value: object) -> None:
+    """Write a field of a frozen dataclass that is being made."""
     object.__setattr__(rule, name, value)
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
-def _check_flag(name: str, value: object) -> None:
+def check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name}: expected a bool, got {value!r}")
 
 
-def _finite(name: str, value: object) -> float:
+def finite(name: str, value: object) -> float:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     number = float(value)

@@ -1,0 +1,229 @@
+"""The contract of :func:`pseudo_iou_ops.assign_top_k` in plain torch: slow, and what the kernels are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._checks import check_call, check_values
+from .assignment import BACKGROUND, IGNORED
+from .metrics import is_inside, is_valid_box, pseudo_iou_of, side_distances
+from .points import level_points
+from .reference import image_rows
+from .top_k import BoxFormat, ScoreKind, TopKAssignment
+from .top_k_rules import Atss, TopKRule
+
+
+class Image(NamedTuple):
+    """One image of a call."""
+
+    points: Tensor
+    """(P, 2) float32."""
+    levels: list[slice]
+    """The points of each level."""
+    strides: Tensor
+    """(P,) float32, of the points' levels."""
+    is_padding: Tensor
+    """(P,) bool."""
+    boxes: Tensor
+    """(G, 4) float32."""
+
+
+class Chosen(NamedTuple):
+    """Who gets the points of an image."""
+
+    row: Tensor
+    """(P,) int64, row within the image, -1: none."""
+    value: Tensor
+    """(P,) float32, what the point and its box were judged by."""
+    score: Tensor
+    """(P,) float32."""
+
+
+def assign_top_k(
+    boxes: Tensor,
+    labels: Tensor,
+    offsets: Tensor,
+    level_shapes: Sequence[tuple[int, int]],
+    strides: Sequence[float],
+    rule: TopKRule,
+    *,
+    pred_boxes: Tensor | Sequence[Tensor] | None = None,
+    scores: Tensor | Sequence[Tensor] | None = None,
+    objectness: Tensor | Sequence[Tensor] | None = None,
+    box_format: BoxFormat = "xyxy",
+    score_kind: ScoreKind = "logits",
+    offset: float | None = None,
+    ignore_boxes: Tensor | None = None,
+    ignore_offsets: Tensor | None = None,
+    valid_sizes: Tensor | None = None,
+    out: TopKAssignment | None = None,
+    validate: bool = False,
+) -> TopKAssignment:
+    """The same call as :func:`pseudo_iou_ops.assign_top_k`, with the same result; all points meet all boxes.
+
+    Args, Returns, Raises: as :func:`pseudo_iou_ops.assign_top_k`. It reads the offsets on the host.
+    """
+    check_call(boxes, labels, offsets, level_shapes, strides, None, offset, ignore_boxes, ignore_offsets, valid_sizes)
+    if validate:
+        check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
+    if not isinstance(rule, Atss):
+        raise NotImplementedError(f"rule: {type(rule).__name__} is not built yet")
+    boxes = boxes.detach().to(torch.float32)
+    offset = rule.offset if offset is None else offset
+    points = level_points(level_shapes, strides, offset, boxes.device)
+    sizes = [height * width for height, width in level_shapes]
+    starts = [sum(sizes[:level]) for level in range(len(sizes))]
+    levels = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    stride_of = torch.tensor(strides, dtype=torch.float32, device=boxes.device)
+    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, device=boxes.device))
+    result = _empty(offsets.shape[0] - 1, points.shape[0], boxes)
+    ignore_rows = image_rows(ignore_offsets, ignore_boxes)
+    for index, rows in enumerate(image_rows(offsets, boxes)):
+        is_padding = torch.zeros(points.shape[0], dtype=torch.bool, device=boxes.device)
+        if valid_sizes is not None:
+            size = valid_sizes[index].to(torch.float32)
+            is_padding = (points[:, 0] >= size[1]) | (points[:, 1] >= size[0])
+        image = Image(points, levels, stride_of, is_padding, boxes[rows])
+        _write(result, index, image, _atss(image, rule), labels, rows.start)
+        if ignore_boxes is not None:
+            regions = ignore_boxes.detach().to(torch.float32)[ignore_rows[index]]
+            _ignore(result, index, _covered(points, regions) & (result.matched[index] == BACKGROUND))
+        _ignore(result, index, is_padding)
+    positive = result.matched >= 0
+    result.num_pos.copy_(positive.sum(dim=1))
+    result.pos_per_box.copy_(torch.bincount(result.matched[positive], minlength=boxes.shape[0]))
+    if out is None:
+        return result
+    for target, value in zip(out, result, strict=True):
+        target.copy_(value)
+    return out
+
+
+def _empty(batch: int, points: int, boxes: Tensor) -> TopKAssignment:
+    return TopKAssignment(
+        matched=boxes.new_full((batch, points), BACKGROUND, dtype=torch.int64),
+        labels=boxes.new_full((batch, points), BACKGROUND, dtype=torch.int64),
+        ltrb=boxes.new_zeros(batch, points, 4),
+        iou=boxes.new_zeros(batch, points),
+        score=boxes.new_zeros(batch, points),
+        num_pos=boxes.new_zeros(batch, dtype=torch.int64),
+        pos_per_box=boxes.new_zeros(boxes.shape[0], dtype=torch.int64),
+    )
+
+
+def _write(result: TopKAssignment, index: int, image: Image, chosen: Chosen, labels: Tensor, first_row: int) -> None:
+    positive = chosen.row >= 0
+    rows = chosen.row[positive]
+    result.matched[index][positive] = rows + first_row
+    result.labels[index][positive] = labels[rows + first_row]
+    distances = side_distances(image.points[positive], image.boxes[rows])
+    result.ltrb[index][positive] = torch.stack(distances, dim=-1)
+    result.iou[index][positive] = chosen.value[positive]
+    result.score[index][positive] = chosen.score[positive]
+
+
+def _ignore(result: TopKAssignment, index: int, where: Tensor) -> None:
+    result.matched[index][where] = IGNORED
+    result.labels[index][where] = IGNORED
+
+
+def _covered(points: Tensor, regions: Tensor) -> Tensor:
+    if regions.shape[0] == 0:
+        return torch.zeros(points.shape[0], dtype=torch.bool, device=points.device)
+    return (is_inside(*side_distances(points[:, None], regions)) & is_valid_box(regions)).any(dim=1)
+
+
+def box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes (..., 4) whose leading dimensions broadcast, in the contract's order of operations."""
+    width = torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])
+    height = torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])
+    overlap = width.clamp(min=0) * height.clamp(min=0)
+    union = (_area(a) + _area(b)) - overlap
+    result: Tensor = overlap / union.clamp(min=1e-6)
+    return result
+
+
+def _area(boxes: Tensor) -> Tensor:
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return (x2 - x1) * (y2 - y1)
+
+
+def _atss(image: Image, rule: Atss) -> Chosen:
+    """Zhang et al. 2020, Algorithm 1."""
+    num_points, num_boxes = image.points.shape[0], image.boxes.shape[0]
+    if num_points == 0 or num_boxes == 0:
+        nothing = torch.zeros(num_points, device=image.points.device)
+        return Chosen(torch.full_like(nothing, -1, dtype=torch.int64), nothing, nothing)
+    values = _atss_values(image, rule)
+    is_valid = is_valid_box(image.boxes)
+    chosen = torch.zeros(num_boxes, num_points, dtype=torch.bool, device=image.points.device)
+    for row in is_valid.nonzero().flatten().tolist():
+        candidates = torch.cat([_closest(image, level, row, rule.k) for level in image.levels])
+        if len(candidates):
+            passing = _stands_out(values[row, candidates], rule.inclusive)
+            chosen[row, candidates[passing]] = True
+    margin = torch.tensor(rule.inside_margin, dtype=torch.float32, device=image.points.device)
+    distances = side_distances(image.points, image.boxes[:, None])
+    chosen &= torch.stack(distances).amin(0) > margin
+    return _resolved(chosen, values, is_valid[:, None] if rule.among == "all" else chosen)
+
+
+def _atss_values(image: Image, rule: Atss) -> Tensor:
+    """(G, P) the metric of every pair."""
+    boxes = image.boxes[:, None]
+    half = torch.tensor(rule.anchor_scale, dtype=torch.float32, device=boxes.device) * image.strides / 2
+    x, y = image.points.unbind(-1)
+    overlap = box_iou(torch.stack((x - half, y - half, x + half, y + half), dim=-1), boxes)
+    distances = torch.broadcast_tensors(*side_distances(image.points, boxes))
+    inside = is_inside(*distances)
+    safe = (torch.where(inside, d, torch.ones_like(d)) for d in distances)
+    pseudo_iou = torch.where(inside, pseudo_iou_of(*safe), torch.zeros_like(overlap))
+    return {"anchor_iou": overlap, "pseudo_iou": pseudo_iou, "product": pseudo_iou * overlap}[rule.metric]
+
+
+def _closest(image: Image, level: slice, row: int, k: int) -> Tensor:
+    """The k points of a level closest to the center of a box: by (distance, vertical, horizontal, place)."""
+    x1, y1, x2, y2 = image.boxes[row].unbind(-1)
+    points = (~image.is_padding[level]).nonzero().flatten() + level.start
+    dx = (image.points[points, 0] - (x1 + x2) / 2).abs()
+    dy = (image.points[points, 1] - (y1 + y2) / 2).abs()
+    order = torch.arange(len(points), device=points.device)
+    for key in (dx, dy, dx * dx + dy * dy):  # sorts are stable: the last key counts most, then the ones before it
+        order = order[torch.argsort(key[order], stable=True)]
+    return points[order[:k]]
+
+
+def _stands_out(values: Tensor, inclusive: bool) -> Tensor:
+    """Which values reach their mean plus standard deviation, both summed from the first value to the last."""
+    count = len(values)
+    total = values.new_zeros(())
+    for value in values:
+        total = total + value
+    mean = total / count
+    total = values.new_zeros(())
+    for value in values:
+        total = total + (value - mean) * (value - mean)
+    # torch's float32 root can be one unit off on a CPU; the float64 root rounded once more can not.
+    deviation = (total / (count - 1)).double().sqrt().float() if count > 1 else values.new_zeros(())
+    return values >= mean + deviation if inclusive else values > mean + deviation
+
+
+def _resolved(chosen: Tensor, values: Tensor, competing: Tensor) -> Chosen:
+    """Give each point that a box chose to one: its own if it is one, else of those competing the largest value.
+
+    Args:
+        chosen: (G, P) bool.
+        values: (G, P) float32.
+        competing: (G, P) bool, or a shape that broadcasts to it.
+    """
+    choosers = chosen.sum(dim=0)
+    taking = torch.where(choosers > 1, competing & (choosers > 0), chosen)
+    best = torch.where(taking, values, values.new_tensor(-torch.inf))
+    largest = taking & (best == best.amax(dim=0))
+    row = torch.where(choosers > 0, largest.to(torch.int8).argmax(dim=0), -1)  # the first of equals
+    value = values.gather(0, row.clamp(min=0)[None])[0]
+    return Chosen(row, value, torch.ones_like(value))
