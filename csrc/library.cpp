@@ -33,6 +33,23 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
                                         "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
   m.def(assign_out_schema.c_str());
 
+  // Lets each box choose points near its center; see pseudo_iou_ops.assign_top_k with an Atss.
+  //   the tensors as of assign; the rest are the fields of pseudo_iou_ops/top_k_rules.py's Atss, metric by
+  //   position
+  const std::string atss_inputs =
+      "Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, float offset, "
+      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, "
+      "int k, int metric, float anchor_scale, bool inclusive, float inside_margin, bool all_boxes_compete";
+  const std::string atss_schema = "assign_atss(" + atss_inputs +
+                                  ") -> (Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor iou, "
+                                  "Tensor score, Tensor num_pos, Tensor pos_per_box)";
+  m.def(atss_schema.c_str());
+  const std::string atss_out_schema = "assign_atss.out(" + atss_inputs +
+                                      ", Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, "
+                                      "Tensor(d!) iou, Tensor(e!) score, "
+                                      "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
+  m.def(atss_out_schema.c_str());
+
   // The classification losses of a batch; see pseudo_iou_ops.sigmoid_focal_loss, quality_focal_loss and
   // centerness_loss. A logit's loss is weight * |target - sigmoid|^exponent * binary cross entropy.
   //   logits: one a level, (B, C, H, W) or (B, P, C), dense, classes or points last in memory

@@ -31,6 +31,20 @@ def _assign_out(*_: object) -> None:
     """Writes into its last seven arguments and returns nothing."""
 
 
+@torch.library.register_fake("pseudo_iou_ops::assign_atss")
+def _assign_atss(
+    boxes: Tensor, labels: Tensor, offsets: Tensor, level_shapes: Sequence[int], *_: object
+) -> tuple[Tensor, ...]:
+    matched, matched_labels, ltrb, iou, score, _ = _assign(boxes, labels, offsets, level_shapes)
+    num_pos = boxes.new_empty(offsets.shape[0] - 1, dtype=torch.int64)
+    return matched, matched_labels, ltrb, iou, score, num_pos, boxes.new_empty(boxes.shape[0], dtype=torch.int64)
+
+
+@torch.library.register_fake("pseudo_iou_ops::assign_atss.out")
+def _assign_atss_out(*_: object) -> None:
+    """Writes into its last seven arguments and returns nothing."""
+
+
 @torch.library.register_fake("pseudo_iou_ops::class_loss")
 def _class_loss(logits: Sequence[Tensor], *arguments: object) -> tuple[Tensor, list[Tensor]]:
     return _loss_and_gradients(logits, with_gradients=bool(arguments[-1]))

@@ -135,16 +135,16 @@ def assign(
         _loader.require_kernels(boxes.device)
     batch = offsets.shape[0] - 1
     arguments = (
-        _as_float32(boxes),
+        as_float32(boxes),
         labels.contiguous(),
-        _reachable(offsets, boxes),
+        reachable_offsets(offsets, boxes),
         [side for shape in level_shapes for side in shape],
         strides,
         rule.offset if offset is None else offset,
         *rule.op_arguments,
-        None if ignore_boxes is None else _as_float32(ignore_boxes),
-        None if ignore_offsets is None else _reachable(ignore_offsets, boxes),
-        None if valid_sizes is None else _as_float32(valid_sizes),
+        None if ignore_boxes is None else as_float32(ignore_boxes),
+        None if ignore_offsets is None else reachable_offsets(ignore_offsets, boxes),
+        None if valid_sizes is None else as_float32(valid_sizes),
     )
     if out is not None:
         check_out(out, boxes, batch, level_shapes)
@@ -160,11 +160,22 @@ def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence
     """``out`` must be what this call would have returned."""
     if not isinstance(out, Assignment):
         raise TypeError(f"out: expected an Assignment, got {type(out).__name__}")
+    check_result(Assignment._fields, out, boxes, batch, level_shapes)
+
+
+def check_result(
+    names: Sequence[str],
+    out: Sequence[Tensor],
+    boxes: Tensor,
+    batch: int,
+    level_shapes: Sequence[tuple[int, int]],
+) -> None:
+    """Shapes, dtypes and devices of a result's fields; those of both families follow each other alike."""
     device = boxes.device
     points = sum(height * width for height, width in level_shapes)
     dense = (batch, points)
     shapes = (dense, dense, (batch, points, 4), dense, dense, (batch,), (boxes.shape[0],))
-    for name, tensor, shape, dtype in zip(Assignment._fields, out, shapes, _OUTPUT_DTYPES, strict=True):
+    for name, tensor, shape, dtype in zip(names, out, shapes, _OUTPUT_DTYPES, strict=True):
         check_tensor(f"out.{name}", tensor)
         if tensor.shape != shape:
             raise ValueError(f"out.{name}: expected shape {shape}, got {tuple(tensor.shape)}")
@@ -176,7 +187,7 @@ def check_out(out: Assignment, boxes: Tensor, batch: int, level_shapes: Sequence
             raise ValueError(f"out.{name}: expected a contiguous tensor, got strides {tensor.stride()}")
 
 
-def _as_float32(tensor: Tensor) -> Tensor:
+def as_float32(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.dtype != torch.float32:
@@ -184,7 +195,7 @@ def _as_float32(tensor: Tensor) -> Tensor:
     return tensor.contiguous()
 
 
-def _reachable(offsets: Tensor, boxes: Tensor) -> Tensor:
+def reachable_offsets(offsets: Tensor, boxes: Tensor) -> Tensor:
     """CPU offsets travel by value; more than fit are copied without waiting."""
     if boxes.is_cuda and offsets.is_cpu and offsets.shape[0] - 1 > _MAX_IMAGES_BY_VALUE:
         return offsets.contiguous().pin_memory().to(boxes.device, non_blocking=True)

@@ -13,8 +13,15 @@ from .assignment import BACKGROUND, IGNORED
 from .metrics import is_inside, is_valid_box, pseudo_iou_of, side_distances
 from .points import level_points
 from .reference import image_rows
-from .top_k import BoxFormat, ScoreKind, TopKAssignment
-from .top_k_rules import Atss, TopKRule
+from .top_k import TopKAssignment, check_top_k_out, check_top_k_rule
+from .top_k_rules import Atss
+
+
+class Level(NamedTuple):
+    """One level of the pyramid."""
+
+    points: slice
+    width: int
 
 
 class Image(NamedTuple):
@@ -22,8 +29,7 @@ class Image(NamedTuple):
 
     points: Tensor
     """(P, 2) float32."""
-    levels: list[slice]
-    """The points of each level."""
+    levels: list[Level]
     strides: Tensor
     """(P,) float32, of the points' levels."""
     is_padding: Tensor
@@ -49,13 +55,8 @@ def assign_top_k(
     offsets: Tensor,
     level_shapes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    rule: TopKRule,
+    rule: Atss,
     *,
-    pred_boxes: Tensor | Sequence[Tensor] | None = None,
-    scores: Tensor | Sequence[Tensor] | None = None,
-    objectness: Tensor | Sequence[Tensor] | None = None,
-    box_format: BoxFormat = "xyxy",
-    score_kind: ScoreKind = "logits",
     offset: float | None = None,
     ignore_boxes: Tensor | None = None,
     ignore_offsets: Tensor | None = None,
@@ -70,16 +71,18 @@ def assign_top_k(
     check_call(boxes, labels, offsets, level_shapes, strides, None, offset, ignore_boxes, ignore_offsets, valid_sizes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
-    if not isinstance(rule, Atss):
-        raise NotImplementedError(f"rule: {type(rule).__name__} is not built yet")
+    check_top_k_rule(rule)
     boxes = boxes.detach().to(torch.float32)
     offset = rule.offset if offset is None else offset
     points = level_points(level_shapes, strides, offset, boxes.device)
     sizes = [height * width for height, width in level_shapes]
     starts = [sum(sizes[:level]) for level in range(len(sizes))]
-    levels = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    levels = [
+        Level(slice(start, start + size), width)
+        for start, size, (_, width) in zip(starts, sizes, level_shapes, strict=True)
+    ]
     stride_of = torch.tensor(strides, dtype=torch.float32, device=boxes.device)
-    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, device=boxes.device))
+    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, dtype=torch.int64, device=boxes.device))
     result = _empty(offsets.shape[0] - 1, points.shape[0], boxes)
     ignore_rows = image_rows(ignore_offsets, ignore_boxes)
     for index, rows in enumerate(image_rows(offsets, boxes)):
@@ -98,6 +101,7 @@ def assign_top_k(
     result.pos_per_box.copy_(torch.bincount(result.matched[positive], minlength=boxes.shape[0]))
     if out is None:
         return result
+    check_top_k_out(out, boxes, offsets.shape[0] - 1, level_shapes)
     for target, value in zip(out, result, strict=True):
         target.copy_(value)
     return out
@@ -149,7 +153,8 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 def _area(boxes: Tensor) -> Tensor:
     x1, y1, x2, y2 = boxes.unbind(-1)
-    return (x2 - x1) * (y2 - y1)
+    area: Tensor = (x2 - x1) * (y2 - y1)
+    return area
 
 
 def _atss(image: Image, rule: Atss) -> Chosen:
@@ -175,9 +180,10 @@ def _atss(image: Image, rule: Atss) -> Chosen:
 def _atss_values(image: Image, rule: Atss) -> Tensor:
     """(G, P) the metric of every pair."""
     boxes = image.boxes[:, None]
-    half = torch.tensor(rule.anchor_scale, dtype=torch.float32, device=boxes.device) * image.strides / 2
+    half = (torch.tensor(rule.anchor_scale, dtype=torch.float32, device=boxes.device) * image.strides) / 2
     x, y = image.points.unbind(-1)
-    overlap = box_iou(torch.stack((x - half, y - half, x + half, y + half), dim=-1), boxes)
+    anchors = torch.stack((x - half, y - half, x + half, y + half), dim=-1)
+    overlap = torch.where(is_valid_box(anchors), box_iou(anchors, boxes), torch.zeros_like(x))
     distances = torch.broadcast_tensors(*side_distances(image.points, boxes))
     inside = is_inside(*distances)
     safe = (torch.where(inside, d, torch.ones_like(d)) for d in distances)
@@ -185,16 +191,24 @@ def _atss_values(image: Image, rule: Atss) -> Tensor:
     return {"anchor_iou": overlap, "pseudo_iou": pseudo_iou, "product": pseudo_iou * overlap}[rule.metric]
 
 
-def _closest(image: Image, level: slice, row: int, k: int) -> Tensor:
+def _closest(image: Image, level: Level, row: int, k: int) -> Tensor:
     """The k points of a level closest to the center of a box: by (distance, vertical, horizontal, place)."""
     x1, y1, x2, y2 = image.boxes[row].unbind(-1)
-    points = (~image.is_padding[level]).nonzero().flatten() + level.start
-    dx = (image.points[points, 0] - (x1 + x2) / 2).abs()
-    dy = (image.points[points, 1] - (y1 + y2) / 2).abs()
+    cells = (~image.is_padding[level.points]).nonzero().flatten()
+    points = cells + level.points.start
+    dx = image.points[points, 0] - (x1 + x2) / 2
+    dy = image.points[points, 1] - (y1 + y2) / 2
+    # By distance; of points as far by the rank of their row, then of their column. Sorts are stable: the last counts
+    # most.
     order = torch.arange(len(points), device=points.device)
-    for key in (dx, dy, dx * dx + dy * dy):  # sorts are stable: the last key counts most, then the ones before it
-        order = order[torch.argsort(key[order], stable=True)]
-    return points[order[:k]]
+    for distance, index in ((dx, cells % level.width), (dy, cells // level.width)):
+        # Of cells as far on an axis those before the center come first, and the nearer one of each side.
+        steps = torch.where(distance < 0, -1 - index, index)
+        order = order[torch.argsort(steps[order], stable=True)]
+        order = order[torch.argsort(distance.abs()[order], stable=True)]
+    order = order[torch.argsort((dx * dx + dy * dy)[order], stable=True)]
+    closest: Tensor = points[order[:k]]
+    return closest
 
 
 def _stands_out(values: Tensor, inclusive: bool) -> Tensor:

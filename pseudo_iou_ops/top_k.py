@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from . import _loader
 from ._checks import check_call, check_values
-from .top_k_rules import TopKRule
+from .assignment import as_float32, check_result, reachable_offsets
+from .top_k_rules import ATSS_METRICS, Atss
 
-BoxFormat = Literal["xyxy", "ltrb"]
-ScoreKind = Literal["logits", "probabilities"]
+_atss = torch.ops.pseudo_iou_ops.assign_atss.default
+_atss_out = torch.ops.pseudo_iou_ops.assign_atss.out
 
 
 class TopKAssignment(NamedTuple):
@@ -55,13 +57,8 @@ def assign_top_k(
     offsets: Tensor,
     level_shapes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    rule: TopKRule,
+    rule: Atss,
     *,
-    pred_boxes: Tensor | Sequence[Tensor] | None = None,
-    scores: Tensor | Sequence[Tensor] | None = None,
-    objectness: Tensor | Sequence[Tensor] | None = None,
-    box_format: BoxFormat = "xyxy",
-    score_kind: ScoreKind = "logits",
     offset: float | None = None,
     ignore_boxes: Tensor | None = None,
     ignore_offsets: Tensor | None = None,
@@ -69,30 +66,84 @@ def assign_top_k(
     out: TopKAssignment | None = None,
     validate: bool = False,
 ) -> TopKAssignment:
-    """Let each ground truth of a batch choose its points, and give a point that several chose to one of them."""
-    from . import reference_top_k
+    """Let each ground truth of a batch choose its points, and give a point that several chose to one of them.
 
+    Scratch memory grows with the boxes, never with points times boxes. Nothing is read back by the host, and the result
+    has the same bits on CPU and CUDA and as :func:`pseudo_iou_ops.reference_top_k.assign_top_k`.
+
+    Args:
+        boxes: (M, 4) floating, ground truths as x1 y1 x2 y2 in input-image pixels, all images one after another.
+            Zero-area, inverted, NaN and infinite boxes choose nothing. Widened or rounded to float32.
+        labels: (M,) int64, classes 0..C-1 (there is no background class), on the boxes' device.
+        offsets: (B+1,) int64, image b owns the rows ``offsets[b]:offsets[b+1]``; on the boxes' device or on the CPU.
+        level_shapes: L times (H, W), in cells.
+        strides: L strides in pixels.
+        rule: how boxes choose: an :class:`Atss`; see :mod:`pseudo_iou_ops.presets`.
+        offset: where a point lies in its cell, x = (j + offset) * stride; None takes the rule's.
+        ignore_boxes: (K, 4) floating, crowd or difficult regions, packed likewise: a point strictly inside one that is
+            not positive is ignored.
+        ignore_offsets: (B+1,) int64 of the ignore boxes.
+        valid_sizes: (B, 2) height and width of each image before padding: points at or beyond them are ignored, and no
+            box chooses them.
+        out: an earlier result of the same shapes to write into; it is returned.
+        validate: check the values of offsets and labels too. This waits for the device.
+
+    Returns:
+        The :class:`TopKAssignment`.
+
+    Raises:
+        ValueError: a shape, device, length or value is wrong.
+        TypeError: a type or dtype is wrong.
+        RuntimeError: the boxes are on a device this install has no kernels for.
+
+    Examples:
+        >>> import torch
+        >>> from pseudo_iou_ops import assign_top_k, presets
+        >>> boxes, labels = torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([7])
+        >>> offsets = torch.tensor([0, 1])  # the only image owns row 0
+        >>> result = assign_top_k(boxes, labels, offsets, [(3, 3)], [8], presets.pseudo_iou_atss)
+        >>> result.labels.view(3, 3)  # the center stands out from the other eight points
+        tensor([[-1, -1, -1],
+                [-1,  7, -1],
+                [-1, -1, -1]])
+    """
     check_call(boxes, labels, offsets, level_shapes, strides, None, offset, ignore_boxes, ignore_offsets, valid_sizes)
+    check_top_k_rule(rule)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
     if not boxes.is_cpu:
         _loader.require_kernels(boxes.device)
-    return reference_top_k.assign_top_k(
-        boxes,
-        labels,
-        offsets,
-        level_shapes,
+    arguments = (
+        as_float32(boxes),
+        labels.contiguous(),
+        reachable_offsets(offsets, boxes),
+        [side for shape in level_shapes for side in shape],
         strides,
-        rule,
-        pred_boxes=pred_boxes,
-        scores=scores,
-        objectness=objectness,
-        box_format=box_format,
-        score_kind=score_kind,
-        offset=offset,
-        ignore_boxes=ignore_boxes,
-        ignore_offsets=ignore_offsets,
-        valid_sizes=valid_sizes,
-        out=out,
-        validate=validate,
+        rule.offset if offset is None else offset,
+        None if ignore_boxes is None else as_float32(ignore_boxes),
+        None if ignore_offsets is None else reachable_offsets(ignore_offsets, boxes),
+        None if valid_sizes is None else as_float32(valid_sizes),
+        rule.k,
+        ATSS_METRICS.index(rule.metric),
+        rule.anchor_scale,
+        rule.inclusive,
+        rule.inside_margin,
+        rule.among == "all",
     )
+    if out is not None:
+        check_top_k_out(out, boxes, offsets.shape[0] - 1, level_shapes)
+        _atss_out(*arguments, *out)
+        return out
+    return TopKAssignment(*_atss(*arguments))
+
+
+def check_top_k_rule(rule: object) -> None:
+    if not isinstance(rule, Atss):
+        raise TypeError(f"rule: expected an Atss, got {type(rule).__name__}")
+
+
+def check_top_k_out(out: TopKAssignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:
+    """``out`` must be what this call would have returned."""
+    if not isinstance(out, TopKAssignment):
+        raise TypeError(f"out: expected a TopKAssignment, got {type(out).__name__}")
+    check_result(TopKAssignment._fields, out, boxes, batch, level_shapes)

@@ -1,0 +1,118 @@
+// ATSS (Zhang et al. 2020): a box's candidates are the points closest to its center, level by level.
+#pragma once
+
+#include "metrics.h"
+#include "overlap.h"
+#include "top_k_params.h"
+
+namespace pseudo_iou_ops {
+
+// In the order of ATSS_METRICS of pseudo_iou_ops/top_k_rules.py; the last is their number.
+enum class AtssMetric : int { kAnchorIou, kPseudoIou, kProduct, kCount };
+
+struct AtssRule {
+  int k;
+  AtssMetric metric;
+  float anchor_scale;
+  bool inclusive;
+  float inside_margin;
+  bool all_boxes_compete;
+};
+
+// The cells of one axis of a level that are not padding.
+struct CellLine {
+  int count;
+  float offset, stride;
+
+  PIOU_HOST_DEVICE float coordinate(int cell) const { return point_coordinate(cell, offset, stride); }
+
+  // The first cell whose point is not below a coordinate; count if there is none. Not a number: all are
+  // below.
+  PIOU_HOST_DEVICE int first_not_below(float limit) const {
+    int low = 0, high = count;
+    while (low < high) {
+      const int middle = low + (high - low) / 2;
+      if (coordinate(middle) >= limit) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
+  }
+};
+
+// Goes through the cells of a line by their distance from a coordinate; of two as far, the one before it
+// first.
+class NearestCells {
+ public:
+  PIOU_HOST_DEVICE NearestCells(const CellLine& line, float center)
+      : line_(line), center_(center), after_(line.first_not_below(center)), before_(after_ - 1) {}
+
+  // The next cell; there must be one.
+  PIOU_HOST_DEVICE int next() {
+    const bool is_before =
+        after_ >= line_.count || (before_ >= 0 && magnitude(line_.coordinate(before_) - center_) <=
+                                                      magnitude(line_.coordinate(after_) - center_));
+    return is_before ? before_-- : after_++;
+  }
+
+ private:
+  const CellLine line_;
+  const float center_;
+  int after_, before_;
+};
+
+// A level as a box sees it.
+struct AtssLevel {
+  CellLine columns, rows;
+};
+
+PIOU_HOST_DEVICE AtssLevel atss_level(const TopKParams& params, int64_t image, int index) {
+  const Level& level = params.levels[index];
+  AtssLevel result{{level.width, params.offset, level.stride}, {level.height, params.offset, level.stride}};
+  if (params.valid_sizes != nullptr) {
+    const float height = params.valid_sizes[2 * image], width = params.valid_sizes[2 * image + 1];
+    if (width == width) result.columns.count = result.columns.first_not_below(width);
+    if (height == height) result.rows.count = result.rows.first_not_below(height);
+  }
+  return result;
+}
+
+// Orders the candidates of a level: by distance from the center, then by the ranks of their row and column.
+PIOU_HOST_DEVICE uint64_t atss_key(float dx, float dy, int row_rank, int column_rank) {
+  return static_cast<uint64_t>(bits_of(dx * dx + dy * dy)) << 32 |
+         static_cast<uint64_t>(static_cast<uint32_t>(row_rank * kMaxK + column_rank));
+}
+
+// What a point is to a box that holds it or not.
+PIOU_HOST_DEVICE float atss_value(const AtssRule& rule, float stride, const Box& box, float x, float y) {
+  float value = 1.0f;
+  if (rule.metric != AtssMetric::kPseudoIou) {
+    const float half = rule.anchor_scale * stride / 2.0f;
+    const Box anchor{x - half, y - half, x + half, y + half};
+    value = is_valid(anchor) ? box_iou(anchor, box) : 0.0f;
+  }
+  if (rule.metric != AtssMetric::kAnchorIou) {
+    const Distances d = distances(box, x, y);
+    value = is_inside(d) ? pseudo_iou(d) * value : 0.0f;
+  }
+  return value;
+}
+
+PIOU_HOST_DEVICE bool is_deeper_inside(const Distances& d, float margin) {
+  return d.l > margin && d.t > margin && d.r > margin && d.b > margin;
+}
+
+// The mean of a box's values plus their standard deviation, both summed from the first value to the last.
+PIOU_HOST_DEVICE float atss_threshold(const float* values, int count) {
+  float sum = 0.0f;
+  for (int i = 0; i < count; ++i) sum += values[i];
+  const float mean = sum / static_cast<float>(count);
+  if (count == 1) return mean;
+  float squares = 0.0f;
+  for (int i = 0; i < count; ++i) squares += (values[i] - mean) * (values[i] - mean);
+  return mean + std::sqrt(squares / static_cast<float>(count - 1));
+}
+
+}  // namespace pseudo_iou_ops

@@ -1,0 +1,128 @@
+// What the ops where boxes choose points share on every device: tensors in, checked; one plain struct out;
+// tensors back.
+#pragma once
+
+#include "../core/top_k_params.h"
+#include "allocate.h"
+#include "checks.h"
+
+namespace pseudo_iou_ops {
+
+// In the order of the schemas in library.cpp.
+struct TopKArguments {
+  const Tensor &boxes, &labels, &offsets;
+  const std::vector<int64_t>& level_shapes;  // H0, W0, H1, W1, ...
+  const std::vector<double>& strides;
+  double offset;
+  const std::optional<Tensor>&ignore_boxes, &ignore_offsets, &valid_sizes;
+
+  int64_t num_images() const { return offsets.numel() - 1; }
+  int64_t num_boxes() const { return boxes.size(0); }
+  int64_t num_points() const {
+    int64_t points = 0;
+    for (size_t level = 0; level < strides.size(); ++level) {
+      points += level_shapes[2 * level] * level_shapes[2 * level + 1];
+    }
+    return points;
+  }
+};
+
+struct TopKOutputs {
+  Tensor matched, labels, ltrb, iou, score, num_pos, pos_per_box;
+};
+
+inline void check_arguments(const TopKArguments& a) {
+  check_boxes("boxes", a.boxes);
+  check_tensor("labels", a.labels, ScalarType::Long, 1);
+  check_size("labels", a.labels, 0, a.num_boxes());
+  check_device("labels", a.labels, a.boxes);
+  STD_TORCH_CHECK(a.offsets.numel() > 0, "offsets: expected at least one entry, got none");
+  check_offsets("offsets", a.offsets, a.num_images(), a.boxes);
+  check_levels(a.level_shapes, a.strides, {});
+  check_offset(a.offset);
+  STD_TORCH_CHECK(a.ignore_boxes.has_value() == a.ignore_offsets.has_value(),
+                  "ignore_boxes, ignore_offsets: expected both or neither");
+  if (a.ignore_boxes.has_value()) {
+    check_boxes("ignore_boxes", *a.ignore_boxes);
+    check_device("ignore_boxes", *a.ignore_boxes, a.boxes);
+    check_offsets("ignore_offsets", *a.ignore_offsets, a.num_images(), a.boxes);
+  }
+  if (a.valid_sizes.has_value()) {
+    check_tensor("valid_sizes", *a.valid_sizes, ScalarType::Float, 2);
+    check_size("valid_sizes", *a.valid_sizes, 0, a.num_images());
+    check_size("valid_sizes", *a.valid_sizes, 1, 2);
+    check_device("valid_sizes", *a.valid_sizes, a.boxes);
+  }
+}
+
+inline void check_outputs(const TopKArguments& a, const TopKOutputs& outputs) {
+  const int64_t images = a.num_images(), points = a.num_points();
+  check_output("matched", outputs.matched, ScalarType::Long, {images, points}, a.boxes);
+  check_output("labels", outputs.labels, ScalarType::Long, {images, points}, a.boxes);
+  check_output("ltrb", outputs.ltrb, ScalarType::Float, {images, points, 4}, a.boxes);
+  check_output("iou", outputs.iou, ScalarType::Float, {images, points}, a.boxes);
+  check_output("score", outputs.score, ScalarType::Float, {images, points}, a.boxes);
+  check_output("num_pos", outputs.num_pos, ScalarType::Long, {images}, a.boxes);
+  check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
+}
+
+inline TopKParams make_params(const TopKArguments& a, const TopKOutputs& outputs) {
+  TopKParams params{};
+  params.boxes = a.boxes.const_data_ptr<float>();
+  params.labels = a.labels.const_data_ptr<int64_t>();
+  params.offsets = a.offsets.const_data_ptr<int64_t>();
+  params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
+  params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
+  params.valid_sizes = data_or_null<float>(a.valid_sizes);
+  params.num_images = a.num_images();
+  params.num_boxes = a.num_boxes();
+  params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
+  params.offset = static_cast<float>(a.offset);
+  params.num_levels = static_cast<int>(a.strides.size());
+  for (int index = 0; index < params.num_levels; ++index) {
+    Level& level = params.levels[index];
+    level.height = static_cast<int>(a.level_shapes[2 * index]);
+    level.width = static_cast<int>(a.level_shapes[2 * index + 1]);
+    level.first_point = params.num_points;
+    level.stride = static_cast<float>(a.strides[index]);
+    params.num_points += static_cast<int64_t>(level.height) * level.width;
+  }
+  params.matched = outputs.matched.mutable_data_ptr<int64_t>();
+  params.matched_labels = outputs.labels.mutable_data_ptr<int64_t>();
+  params.ltrb = outputs.ltrb.mutable_data_ptr<float>();
+  params.iou = outputs.iou.mutable_data_ptr<float>();
+  params.score = outputs.score.mutable_data_ptr<float>();
+  params.num_pos = outputs.num_pos.mutable_data_ptr<int64_t>();
+  params.pos_per_box = outputs.pos_per_box.mutable_data_ptr<int64_t>();
+  return params;
+}
+
+inline TopKOutputs allocate_outputs(const TopKArguments& a) {
+  const int64_t images = a.num_images(), points = a.num_points();
+  const auto per_point = [&](ScalarType dtype) { return empty(a.boxes, {images, points}, dtype); };
+  return {per_point(ScalarType::Long),
+          per_point(ScalarType::Long),
+          empty(a.boxes, {images, points, 4}, ScalarType::Float),
+          per_point(ScalarType::Float),
+          per_point(ScalarType::Float),
+          empty(a.boxes, {images}, ScalarType::Long),
+          empty(a.boxes, {a.num_boxes()}, ScalarType::Long)};
+}
+
+// Calls run(params) on new outputs, which it returns, or on given ones, then checked.
+template <class Run, class... Outputs>
+auto run_top_k(const TopKArguments& a, const Run& run, const Outputs&... given) {
+  check_arguments(a);
+  if constexpr (sizeof...(given) == 0) {
+    const TopKOutputs made = allocate_outputs(a);
+    run(make_params(a, made));
+    return std::make_tuple(made.matched, made.labels, made.ltrb, made.iou, made.score, made.num_pos,
+                           made.pos_per_box);
+  } else {
+    const TopKOutputs outputs{given...};
+    check_outputs(a, outputs);
+    run(make_params(a, outputs));
+  }
+}
+
+}  // namespace pseudo_iou_ops
