@@ -16,6 +16,7 @@ from .points import level_points
 from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
 from .top_k import TopKAssignment, assign_top_k
+from .top_k_assigner import TopKAssigner, make_assigner
 from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SoftLabel",
     "TaskAligned",
     "TopK",
+    "TopKAssigner",
     "TopKAssignment",
     "YoloTargets",
     "assign",
@@ -41,6 +43,7 @@ __all__ = [
     "decode_topk",
     "level_points",
     "ltrb_iou_loss",
+    "make_assigner",
     "pack_boxes",
     "pack_padded",
     "presets",

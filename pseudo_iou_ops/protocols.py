@@ -82,9 +82,14 @@ class Assigner(Protocol):
         (True, False)
     """
 
-    strides: tuple[float, ...]
-    offset: float
-    needs_predictions: bool
+    @property
+    def strides(self) -> tuple[float, ...]: ...
+
+    @property
+    def offset(self) -> float: ...
+
+    @property
+    def needs_predictions(self) -> bool: ...
 
     def __call__(
         self,

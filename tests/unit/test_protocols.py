@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,7 +15,11 @@ from pseudo_iou_ops import (
     AssignmentLike,
     PointAssigner,
     PointPredictions,
+    TopKAssigner,
+    TopKAssignment,
     assign,
+    assign_top_k,
+    make_assigner,
     presets,
     to_class_labels,
     to_mmdetection,
@@ -70,10 +74,51 @@ def test_a_point_assigner_takes_predictions_and_does_not_read_them() -> None:
     assert all(torch.equal(one, two) for one, two in zip(five_fields(given), five_fields(without), strict=True))
 
 
-@pytest.mark.parametrize("kind", [PointAssigner])
+@pytest.mark.parametrize("kind", [PointAssigner, TopKAssigner])
 def test_an_assigner_has_the_arguments_of_the_protocol(kind: type) -> None:
     expected = inspect.signature(Assigner.__call__).parameters
     given = inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
     assert [(p.name, p.kind, p.default) for p in given.values()] == [
         (p.name, p.kind, p.default) for p in expected.values()
     ]
+
+
+def test_a_top_k_assigner_is_the_op_with_its_settings() -> None:
+    assigner: Assigner = make_assigner(STRIDES, presets.atss)
+    assert isinstance(assigner, TopKAssigner)
+    assert (assigner.offset, assigner.needs_predictions) == (0.0, False)
+    assert not assigner.state_dict()
+    assert "anchor_iou" in repr(assigner)
+    expected = assign_top_k(BOXES, LABELS, OFFSETS, LEVEL_SHAPES, STRIDES, presets.atss)
+    packed = assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
+    lists = assigner(LEVEL_SHAPES, [BOXES[:4], BOXES[4:]], [LABELS[:4], LABELS[4:]])
+    assert int(expected.num_pos.sum()) > 0
+    for result in (packed, lists):
+        assert isinstance(result, TopKAssignment)
+        assert all(torch.equal(one, two) for one, two in zip(result, expected, strict=True))
+    moved = make_assigner(STRIDES, presets.atss, offset=0.5)(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
+    assert not torch.equal(moved.matched, expected.matched)
+
+
+def test_the_family_of_a_rule_decides_the_class_of_its_assigner() -> None:
+    assert isinstance(make_assigner(STRIDES, presets.fcos), PointAssigner)
+    for rule in (presets.tood, presets.simota, presets.rtmdet):
+        assigner = make_assigner(STRIDES, rule)
+        assert assigner.needs_predictions
+        with pytest.raises(ValueError, match=r"^predictions: expected PointPredictions, because \w+ reads"):
+            assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
+
+
+@pytest.mark.parametrize(
+    ("argument", "arguments"),
+    [
+        ("strides", {"strides": [0], "rule": presets.atss}),
+        ("rule", {"strides": [8], "rule": presets.paper}),
+        ("offset", {"strides": [8], "rule": presets.atss, "offset": "0"}),
+        ("box_format", {"strides": [8], "rule": presets.atss, "box_format": "cxcywh"}),
+        ("score_kind", {"strides": [8], "rule": presets.atss, "score_kind": "sigmoid"}),
+    ],
+)
+def test_a_bad_top_k_assigner_is_refused_when_made(argument: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError), match=rf"^{argument}: expected .*, got "):
+        TopKAssigner(**arguments)
