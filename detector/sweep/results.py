@@ -29,8 +29,9 @@ class Result:
 
     cell: str
     seed: int
-    kept_points: float
-    boxes_without_positive: float
+    kept_points: float | None
+    """None, and the next too: the rule reads predictions."""
+    boxes_without_positive: float | None
     settings: str
     """:func:`settings_digest` of its configuration."""
     figures: dict[str, float]
@@ -73,8 +74,13 @@ def _result(row: dict[str, str]) -> Result:
     return Result(
         row["cell"],
         int(row["seed"]),
-        float(row["kept_points"]),
-        float(row["boxes_without_positive"]),
+        _share(row["kept_points"]),
+        _share(row["boxes_without_positive"]),
         row["settings"],
         figures,
     )
+
+
+def _share(text: str) -> float | None:
+    """csv writes None as an empty field."""
+    return float(text) if text else None
