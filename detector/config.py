@@ -10,20 +10,18 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from pseudo_iou_ops import AssignRule, presets
-from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
-
+from .assign_config import SOFT_KINDS, AssignConfig
 from .errors import UsageError
 
 T = TypeVar("T")
 # What a field may hold stands at the field; what several of them have to agree on is in check_config.
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
+NotNegativeNumber = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Backbone = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"]
-Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
 
 
 @dataclass(frozen=True)
@@ -88,43 +86,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class AssignConfig:
-    """The assignment rule: a preset of pseudo_iou_ops and the switches that differ from it."""
-
-    preset: Preset = "paper"
-    """Where the switches left at None take their values from."""
-    metric: Metric | None = None
-    """What a point inside a box is judged by."""
-    threshold: float | None = None
-    """Value of the metric that a positive point passes."""
-    ignore_threshold: float | None = None
-    """A looser value: a point between the two is ignored."""
-    inclusive: bool | None = None
-    """Whether a value equal to the threshold passes."""
-    order: Order | None = None
-    """Whether a point that fails in its box is offered to another box."""
-    resolve: Resolve | None = None
-    """Which of several boxes a point goes to."""
-    regress_ranges: tuple[tuple[float, float], ...] | None = None
-    """Per level, the range of the largest distance to a side, in pixels."""
-    range_bounds: RangeBounds | None = None
-    """Whether the ends of the ranges belong to them."""
-    normalize_by_stride: bool | None = None
-    """Divide the regression targets by the stride."""
-    offset: float | None = None
-    """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
-
-    def rule(self) -> AssignRule:
-        """The checked rule; raises UsageError for a switch outside its domain."""
-        switches = {name: value for name, value in vars(self).items() if name != "preset" and value is not None}
-        preset: AssignRule = getattr(presets, self.preset)
-        try:
-            return dataclasses.replace(preset, **switches)
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"assign.{error}") from None
-
-
-@dataclass(frozen=True)
 class ModelConfig:
     """The network: ResNet, feature pyramid P3..P7, two head branches."""
 
@@ -172,6 +133,8 @@ class LossConfig:
     """The paper's lambda."""
     weight_boxes_by_centerness: bool = False
     """FCOS's box loss: points weigh as their centerness, and the weights' sum divides."""
+    quality_beta: NotNegativeNumber = 0.0
+    """Where class scores learn the quality of a box (assign.kind): 0 is cross entropy, 2 the quality focal loss."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +292,7 @@ def check_config(config: Config) -> None:
     dataclass_from_dict(Config, dataclasses.asdict(config))
     config.assign.rule()
     classes, model = config.data.classes, config.model
+    _check_quality(config)
     if len(set(classes)) != len(classes):
         raise UsageError(f"data.classes: expected each class once, got {', '.join(classes)}")
     if model.weights == "none" and (model.norm, model.trainable_stages) != ("batch", 5):
@@ -340,6 +304,22 @@ def check_config(config: Config) -> None:
         raise UsageError(
             f"model.channels: expected a multiple of model.norm_groups, {model.norm_groups}, got {model.channels}"
         )
+
+
+def _check_quality(config: Config) -> None:
+    """Class scores that learn the quality of a box leave nothing for a centerness to tell."""
+    kind = config.assign.kind
+    if kind not in SOFT_KINDS:
+        return
+    for name, is_set in (
+        ("model.centerness", config.model.centerness),
+        ("loss.weight_boxes_by_centerness", config.loss.weight_boxes_by_centerness),
+    ):
+        if is_set:
+            raise UsageError(
+                f"{name}: expected False with assign.kind {kind}, whose class scores learn the quality of the box, "
+                "got True"
+            )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

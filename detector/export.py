@@ -53,7 +53,7 @@ class ExportedDetector(nn.Module):
         height, width = image.shape[-2:]
         margins = (0, -width % SIZE_DIVISOR, 0, -height % SIZE_DIVISOR)
         predictions = self.model.head.in_pixels(self.model(pad(image - self.colour, margins) + self.colour))
-        points = level_points(predictions.level_shapes, STRIDES, self.model.assigner.rule.offset, image.device)
+        points = level_points(predictions.level_shapes, STRIDES, self.model.assigner.offset, image.device)
         decoded = decode(predictions, points)
         if not self.with_nms:
             return decoded.boxes[0], decoded.scores[0]

@@ -13,18 +13,24 @@ from .ltrb_iou import ltrb_iou_loss
 from .metrics import centerness, pseudo_iou, scaled_box
 from .packing import pack_boxes, pack_padded
 from .points import level_points
+from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
 from .top_k import TopKAssignment, assign_top_k
+from .top_k_assigner import TopKAssigner, make_assigner
 from .top_k_rules import Atss
 
 __all__ = [
     "BACKGROUND",
     "IGNORED",
     "AssignRule",
+    "Assigner",
     "Assignment",
+    "AssignmentLike",
     "Atss",
     "PointAssigner",
+    "PointPredictions",
     "TopK",
+    "TopKAssigner",
     "TopKAssignment",
     "YoloTargets",
     "assign",
@@ -34,6 +40,7 @@ __all__ = [
     "decode_topk",
     "level_points",
     "ltrb_iou_loss",
+    "make_assigner",
     "pack_boxes",
     "pack_padded",
     "presets",

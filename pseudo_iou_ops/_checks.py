@@ -165,21 +165,35 @@ def check_call(
     offsets: Tensor,
     level_shapes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    rule: AssignRule | None,
+    rule: AssignRule,
     offset: float | None,
     ignore_boxes: Tensor | None,
     ignore_offsets: Tensor | None,
     valid_sizes: Tensor | None,
 ) -> None:
-    """Checks all of a call of ``assign`` that can be told without reading a tensor's values; None: another's rule."""
+    """Checks all of a call of ``assign`` that can be told without reading a tensor's values."""
+    check_inputs(boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes)
+    check_rule(rule, len(strides))
+
+
+def check_inputs(
+    boxes: Tensor,
+    labels: Tensor,
+    offsets: Tensor,
+    level_shapes: Sequence[tuple[int, int]],
+    strides: Sequence[float],
+    offset: float | None,
+    ignore_boxes: Tensor | None,
+    ignore_offsets: Tensor | None,
+    valid_sizes: Tensor | None,
+) -> None:
+    """The same without the rule: what the assigners of all families take."""
     check_boxes("boxes", boxes)
     check_labels("labels", labels, boxes)
     check_offsets("offsets", offsets, boxes)
     check_levels(level_shapes, strides)
     if offset is not None:
         check_offset(offset)
-    if rule is not None:
-        check_rule(rule, len(strides))
     batch = offsets.shape[0] - 1
     check_ignore(ignore_boxes, ignore_offsets, batch, boxes)
     if valid_sizes is not None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from . import _checks
 from .assignment import Assignment, assign
-from .packing import pack_boxes, pack_one
+from .packing import as_packed
+from .protocols import PointPredictions
 from .rule import AssignRule
 
 _DEFAULT_RULE = AssignRule()
@@ -36,6 +37,8 @@ class PointAssigner(nn.Module):
         tensor([6, 0])
     """
 
+    needs_predictions = False
+
     def __init__(self, strides: Sequence[float], rule: AssignRule = _DEFAULT_RULE, offset: float | None = None) -> None:
         super().__init__()
         _checks.check_strides(strides)
@@ -53,6 +56,7 @@ class PointAssigner(nn.Module):
         labels: Tensor | Sequence[Tensor],
         offsets: Tensor | None = None,
         *,
+        predictions: PointPredictions | None = None,
         ignore_boxes: Tensor | Sequence[Tensor] | None = None,
         ignore_offsets: Tensor | None = None,
         valid_sizes: Tensor | None = None,
@@ -66,6 +70,7 @@ class PointAssigner(nn.Module):
             boxes: B times (M_b, 4), one tensor per image; or packed (M, 4), with ``offsets``.
             labels: B times (M_b,) int64; or packed (M,).
             offsets: (B+1,) int64 if the boxes are packed, None if they are lists.
+            predictions: not read, so that a detector may call every :class:`Assigner` alike.
             ignore_boxes: B times (K_b, 4); or packed (K, 4), with ``ignore_offsets``.
             ignore_offsets: (B+1,) int64 if the ignore boxes are packed.
             valid_sizes: (B, 2) height and width of each image before padding.
@@ -80,27 +85,18 @@ class PointAssigner(nn.Module):
             TypeError: a type or dtype is wrong.
             RuntimeError: the boxes are on a device this install has no kernels for.
         """
-        if not isinstance(boxes, Tensor):
-            if offsets is not None:
-                raise ValueError("offsets: expected None with lists per image, got a tensor")
-            if isinstance(labels, Tensor):
-                raise TypeError("labels: expected a list of tensors like boxes, got a tensor")
-            boxes, labels, offsets = pack_boxes(boxes, labels)
-        elif offsets is None:
-            raise ValueError("offsets: expected a tensor, because the boxes are packed, got None")
-        if ignore_boxes is not None and not isinstance(ignore_boxes, Tensor):
-            if ignore_offsets is not None:
-                raise ValueError("ignore_offsets: expected None with lists per image, got a tensor")
-            ignore_boxes, ignore_offsets = pack_one("ignore_boxes", ignore_boxes)
+        packed_boxes, packed_labels, offsets, ignored, ignore_offsets = as_packed(
+            boxes, labels, offsets, ignore_boxes, ignore_offsets
+        )
         return assign(
-            boxes,
-            labels,  # type: ignore[arg-type]  # packed above, or checked by assign
+            packed_boxes,
+            packed_labels,
             offsets,
             level_shapes,
             self.strides,
             self.rule,
             offset=self.offset,
-            ignore_boxes=ignore_boxes,
+            ignore_boxes=ignored,
             ignore_offsets=ignore_offsets,
             valid_sizes=valid_sizes,
             out=out,

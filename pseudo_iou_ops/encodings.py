@@ -1,4 +1,4 @@
-"""From an :class:`Assignment` to the encodings other detectors expect.
+"""From the result of any assigner to the encodings other detectors expect.
 
 None of them waits for the device. -1 is background and -2 ignored on our side; each docstring says what they
 become.
@@ -11,16 +11,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .assignment import BACKGROUND, IGNORED, Assignment
+from .assignment import BACKGROUND, IGNORED
+from .protocols import AssignmentLike
 
 
-def to_torchvision(assignment: Assignment, offsets: Tensor) -> Tensor:
+def to_torchvision(assignment: AssignmentLike, offsets: Tensor) -> Tensor:
     """torchvision's ``matched_idxs``: the row within the image, -1 background, -2 ignored.
 
     (RetinaNet's loss leaves -2 out as "between thresholds"; FCOS's treats every negative value as background.)
 
     Args:
-        assignment: a result of B images.
+        assignment: a result of B images, of any assigner.
         offsets: (B+1,) int64, the offsets it was made with.
 
     Returns:
@@ -37,11 +38,11 @@ def to_torchvision(assignment: Assignment, offsets: Tensor) -> Tensor:
     return _rows_within_image(assignment, offsets)
 
 
-def to_class_labels(assignment: Assignment, num_classes: int, ignore_label: int = -1) -> Tensor:
+def to_class_labels(assignment: AssignmentLike, num_classes: int, ignore_label: int = -1) -> Tensor:
     """detectron2's and mmdetection's labels: 0..C-1, background = C, ignored = -1.
 
     Args:
-        assignment: a result of B images.
+        assignment: a result of B images, of any assigner.
         num_classes: C.
         ignore_label: what an ignored point becomes; -1 in both projects.
 
@@ -60,11 +61,11 @@ def to_class_labels(assignment: Assignment, num_classes: int, ignore_label: int 
     return torch.where(assignment.labels == IGNORED, ignore_label, labels)
 
 
-def to_mmdetection(assignment: Assignment, offsets: Tensor) -> Tensor:
+def to_mmdetection(assignment: AssignmentLike, offsets: Tensor) -> Tensor:
     """mmdetection's ``AssignResult.gt_inds``: 1-based row within the image, 0 background, -1 ignored.
 
     Args:
-        assignment: a result of B images.
+        assignment: a result of B images, of any assigner.
         offsets: (B+1,) int64, the offsets it was made with.
 
     Returns:
@@ -111,16 +112,17 @@ class YoloTargets(NamedTuple):
 
 
 def to_yolo(
-    assignment: Assignment, boxes: Tensor, offsets: Tensor, num_classes: int, quality: Tensor | None = None
+    assignment: AssignmentLike, boxes: Tensor, offsets: Tensor, num_classes: int, quality: Tensor | None = None
 ) -> YoloTargets:
     """The tuple the YOLO family's losses take. They have no ignored points: these come out as background.
 
     Args:
-        assignment: a result of B images.
+        assignment: a result of B images, of any assigner.
         boxes: (M, 4) floating, the packed boxes it was made with.
         offsets: (B+1,) int64, the offsets it was made with.
         num_classes: C.
-        quality: (B, P) floating, the soft target of a match, such as ``assignment.pseudo_iou``; 1 if None.
+        quality: (B, P) floating, the soft target of a match, such as ``assignment.pseudo_iou`` or the ``score`` of
+            :func:`assign_top_k`; 1 if None.
 
     Returns:
         The :class:`YoloTargets`.
@@ -155,6 +157,6 @@ def to_yolo(
     )
 
 
-def _rows_within_image(assignment: Assignment, offsets: Tensor) -> Tensor:
+def _rows_within_image(assignment: AssignmentLike, offsets: Tensor) -> Tensor:
     first_rows = offsets[:-1, None].to(assignment.matched.device, non_blocking=True)
     return torch.where(assignment.matched >= 0, assignment.matched - first_rows, assignment.matched)

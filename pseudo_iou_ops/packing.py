@@ -101,6 +101,29 @@ def pack_padded(boxes: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Te
     return kept, flat_labels, torch.arange(batch + 1, dtype=torch.int64) * padded
 
 
+def as_packed(
+    boxes: Tensor | Sequence[Tensor],
+    labels: Tensor | Sequence[Tensor],
+    offsets: Tensor | None,
+    ignore_boxes: Tensor | Sequence[Tensor] | None,
+    ignore_offsets: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Pack what an assigner is called with, lists per image or tensors that are packed already."""
+    if not isinstance(boxes, Tensor):
+        if offsets is not None:
+            raise ValueError("offsets: expected None with lists per image, got a tensor")
+        if isinstance(labels, Tensor):
+            raise TypeError("labels: expected a list of tensors like boxes, got a tensor")
+        boxes, labels, offsets = pack_boxes(boxes, labels)
+    elif offsets is None:
+        raise ValueError("offsets: expected a tensor, because the boxes are packed, got None")
+    if ignore_boxes is not None and not isinstance(ignore_boxes, Tensor):
+        if ignore_offsets is not None:
+            raise ValueError("ignore_offsets: expected None with lists per image, got a tensor")
+        ignore_boxes, ignore_offsets = pack_one("ignore_boxes", ignore_boxes)
+    return boxes, labels, offsets, ignore_boxes, ignore_offsets  # type: ignore[return-value]  # the op checks the labels
+
+
 def _flat(name: str, tensor: Tensor, boxes: Tensor) -> Tensor:
     check_tensor(name, tensor)
     shape = tuple(boxes.shape[:2])

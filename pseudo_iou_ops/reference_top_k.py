@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._checks import check_call, check_values
+from ._checks import check_inputs, check_values
 from .assignment import BACKGROUND, IGNORED
 from .metrics import is_inside, is_valid_box, pseudo_iou_of, side_distances
 from .points import level_points
@@ -68,7 +68,7 @@ def assign_top_k(
 
     Args, Returns, Raises: as :func:`pseudo_iou_ops.assign_top_k`. It reads the offsets on the host.
     """
-    check_call(boxes, labels, offsets, level_shapes, strides, None, offset, ignore_boxes, ignore_offsets, valid_sizes)
+    check_inputs(boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
     check_top_k_rule(rule)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _loader
-from ._checks import check_call, check_values
+from ._checks import check_inputs, check_values
 from .assignment import as_float32, check_result, reachable_offsets
 from .top_k_rules import ATSS_METRICS, Atss
 
@@ -109,7 +109,7 @@ def assign_top_k(
                 [-1,  7, -1],
                 [-1, -1, -1]])
     """
-    check_call(boxes, labels, offsets, level_shapes, strides, None, offset, ignore_boxes, ignore_offsets, valid_sizes)
+    check_inputs(boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes)
     check_top_k_rule(rule)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)

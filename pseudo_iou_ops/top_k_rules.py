@@ -68,6 +68,10 @@ class Atss:
         _set_number(self, "offset")
 
 
+TopKRule = Atss
+"""Any rule of this module."""
+
+
 def _check_k(k: object) -> None:
     if not isinstance(k, int) or isinstance(k, bool):
         raise TypeError(f"k: expected an integer, got {k!r}")

@@ -9,10 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from detector.assign_config import AtssConfig
 from detector.config import Config
 
 CPU = torch.device("cpu")
 CLASSES = 5
+FAMILIES = [
+    pytest.param({"assign": {"kind": "atss"}}, id="atss"),
+]
 VARIANTS = [
     pytest.param({}, id="paper"),
     pytest.param({"model": {"centerness": True}, "loss": {"box": "giou"}}, id="giou and centerness"),
@@ -28,6 +32,12 @@ VARIANTS = [
         id="authors' code",
     ),
     pytest.param({"model": {"box_activation": "relu"}}, id="relu and iou"),
+    pytest.param(
+        {"assign": {"kind": "atss"}, "model": {"centerness": True}, "loss": {"weight_boxes_by_centerness": True}},
+        id="atss and centerness",
+    ),
+    pytest.param({"assign": {"kind": "atss", "atss": AtssConfig(preset="pseudo_iou_atss")}}, id="pseudo_iou_atss"),
+    *FAMILIES,
 ]
 
 

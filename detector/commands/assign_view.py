@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops import AssignRule, PointPredictions, make_assigner, presets
 from pseudo_iou_ops.rule import METRIC_TRAITS, Metric
 
-from ..config import Config
+from ..assign_config import PresetName, Rule
+from ..config import Config, load_config
 from ..errors import UsageError, UserError
-from .options import DEMO, Settings
+from .options import DEMO, Settings, trained_config
 
 if TYPE_CHECKING:
     from ..visualise.assignment import Scene
 
+DEFAULT_METRICS: tuple[Metric, ...] = ("none", "pseudo_iou", "centerness")
 DEFAULT_SCENE = 3
 SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS, SCENE_SEED = 384, 256, 6, 0
 
@@ -31,7 +33,9 @@ class AssignViewArguments:
     """Draw which points of each level learn which box, under several rules side by side."""
 
     config: Path = DEMO
-    """The configuration: its data set, and its rule, whose other switches all columns share."""
+    """The configuration: its data set, and its rule, whose other switches all metrics' columns share."""
+    checkpoint: Path | None = None
+    """A checkpoint, for rules that read predictions: its network predicts; its configuration is the one used."""
     scene: int | None = None
     """Draw this scene, bigger than the data set's; the default, scene 3, unless an image is chosen."""
     index: int | None = None
@@ -41,8 +45,10 @@ class AssignViewArguments:
     """An image file, with --boxes."""
     boxes: Path | None = None
     """JSON file with a list of [x1, y1, x2, y2] in pixels of the image file."""
-    metrics: tuple[Metric, ...] = ("none", "pseudo_iou", "centerness")
-    """One column each."""
+    metrics: tuple[Metric, ...] = ()
+    """One column each; without, none, pseudo_iou and centerness, or the configuration's rule of another family."""
+    presets: tuple[PresetName, ...] = ()
+    """Instead of metrics, one column each: presets of any family."""
     thresholds: tuple[float, ...] = ()
     """One per metric; by default the configuration's for its own metric, the paper's best for the others."""
     levels: tuple[int, ...] = (3, 4, 5)
@@ -51,25 +57,31 @@ class AssignViewArguments:
     settings: Settings = field(default_factory=Config)
 
 
+def source(arguments: AssignViewArguments) -> Config:
+    """The configuration that the checkpoint was trained with or, without one, the one that ``--config`` names."""
+    return load_config(arguments.config) if arguments.checkpoint is None else trained_config(arguments.checkpoint)
+
+
 def run(arguments: AssignViewArguments) -> None:
     """Draw the assignments, and print how many positive points there are."""
     from ..model.backbone import STRIDES
     from ..visualise.assignment import draw_assignment
 
-    rules = _rules(arguments.settings.assign.rule(), arguments.metrics, arguments.thresholds)
+    rules = _rules(arguments)
     scene = _scene(arguments)
+    if any(make_assigner(STRIDES, rule).needs_predictions for _, rule in rules):
+        scene = scene._replace(predictions=_predictions(arguments, scene))
     levels, out = arguments.levels, arguments.out
     shown = [level - 3 for level in levels]
     if not shown or not all(0 <= position < len(STRIDES) for position in shown):
         raise UsageError(f"--levels: expected levels 3 to {len(STRIDES) + 2}, got {' '.join(map(str, levels))}")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        assignments = draw_assignment(scene, rules, STRIDES, shown, out)
+        assignments = draw_assignment(scene, [rule for _, rule in rules], STRIDES, shown, out)
     except ValueError as error:  # an ending that matplotlib does not write, or ranges that do not fit the levels
         raise UsageError(f"--out {out}: {error}") from None
-    for rule, assignment in zip(rules, assignments, strict=True):
+    for (name, _), assignment in zip(rules, assignments, strict=True):
         unmatched = int((assignment.pos_per_box == 0).sum())
-        name = rule.metric if rule.metric == "none" else f"{rule.metric} {rule.threshold:g}"
         print(
             f"{name}: {int(assignment.num_pos.sum())} positive points; "
             f"{unmatched} of {len(scene.boxes)} boxes without one"
@@ -77,27 +89,65 @@ def run(arguments: AssignViewArguments) -> None:
     print(f"wrote {out}")
 
 
-def _rules(rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]) -> list[AssignRule]:
+def _rules(arguments: AssignViewArguments) -> list[tuple[str, Rule]]:
+    """The rule of each column, and its name."""
+    rule, metrics = arguments.settings.assign.rule(), arguments.metrics
+    if arguments.presets:
+        if metrics or arguments.thresholds:
+            raise UsageError("--metrics, --thresholds, --presets: expected presets alone, or none of them")
+        return [(name, getattr(presets, name)) for name in arguments.presets]
+    if isinstance(rule, AssignRule):
+        return _rules_by_metric(rule, metrics or DEFAULT_METRICS, arguments.thresholds)
+    kind = arguments.settings.assign.kind
+    if metrics or arguments.thresholds:
+        raise UsageError(f"--metrics, --thresholds: expected none with assign.kind {kind}, which has no metrics")
+    return [(kind, rule)]
+
+
+def _rules_by_metric(
+    rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]
+) -> list[tuple[str, Rule]]:
     """One rule per metric, the other switches taken from ``rule``."""
-    if not metrics or (thresholds and len(thresholds) != len(metrics)):
+    if thresholds and len(thresholds) != len(metrics):
         raise UsageError(f"--thresholds: expected one per metric, {len(metrics)}, or none, got {len(thresholds)}")
-    rules = []
+    rules: list[tuple[str, Rule]] = []
     for position, metric in enumerate(metrics):
         own, traits = metric == rule.metric, METRIC_TRAITS[metric]
         threshold = rule.threshold if own else traits.best_threshold
         try:
-            rules.append(
-                dataclasses.replace(
-                    rule,
-                    metric=metric,
-                    threshold=thresholds[position] if thresholds else threshold,
-                    ignore_threshold=rule.ignore_threshold if own else None,
-                    resolve=rule.resolve if traits.value is not None else "min_area",
-                )
+            changed = dataclasses.replace(
+                rule,
+                metric=metric,
+                threshold=thresholds[position] if thresholds else threshold,
+                ignore_threshold=rule.ignore_threshold if own else None,
+                resolve=rule.resolve if traits.value is not None else "min_area",
             )
         except ValueError as error:
             raise UsageError(f"--metrics {metric}: {error}") from None
+        rules.append((metric if metric == "none" else f"{metric} {changed.threshold:g}", changed))
     return rules
+
+
+def _predictions(arguments: AssignViewArguments, scene: Scene) -> PointPredictions:
+    """What the checkpoint's network predicts of the scene."""
+    from ..data.loader import Sample, collate
+    from ..engine.checkpoint import load_checkpoint, restore_detector
+
+    if arguments.checkpoint is None:
+        raise UsageError("--checkpoint: expected one, because a rule that is drawn reads predictions, got none")
+    if scene.labels is None:
+        raise UsageError("--boxes: expected rules that read no predictions, because the file has no classes")
+    content = load_checkpoint(arguments.checkpoint)
+    known = len(content["class_names"])
+    if bool((scene.labels >= known).any()):
+        raise UsageError(f"--scene: expected a scene of the checkpoint's {known} classes; choose an image by --index")
+    model = restore_detector(content, arguments.settings, arguments.checkpoint).eval()
+    nothing_ignored = torch.zeros(len(scene.boxes), dtype=torch.bool)
+    size = int(scene.image.shape[1]), int(scene.image.shape[2])
+    sample = Sample(scene.image, scene.boxes, scene.labels, nothing_ignored, image_id=0, file="", original_size=size)
+    with torch.no_grad():
+        predicted = model.head.in_pixels(model(collate([sample]).images))
+    return PointPredictions(predicted.ltrb_maps, predicted.class_maps)
 
 
 def _scene(arguments: AssignViewArguments) -> Scene:
@@ -118,7 +168,7 @@ def _scene(arguments: AssignViewArguments) -> Scene:
         return _dataset_scene(arguments, index)
     drawn = draw_scene(SCENE_SEED, DEFAULT_SCENE if scene is None else scene, SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS)
     pixels = torch.from_numpy(drawn.image).permute(2, 0, 1)
-    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4))
+    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4), torch.from_numpy(drawn.labels))
 
 
 def _dataset_scene(arguments: AssignViewArguments, index: int) -> Scene:
@@ -133,7 +183,8 @@ def _dataset_scene(arguments: AssignViewArguments, index: int) -> Scene:
         raise UsageError(f"--index: expected 0 to {len(annotations) - 1}, got {index}")
     sample = DetectionDataset(annotations, evaluation_transform(data))[(0, index)]
     ignore = sample.ignore if data.ignore_regions else torch.zeros_like(sample.ignore)
-    return Scene(sample.image, sample.boxes[~sample.ignore], sample.boxes[ignore])
+    shown = ~sample.ignore
+    return Scene(sample.image, sample.boxes[shown], sample.boxes[ignore], sample.labels[shown])
 
 
 def _read_boxes(file: Path) -> Tensor:

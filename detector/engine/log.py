@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import Assignment
+from pseudo_iou_ops import AssignmentLike
 from pseudo_iou_ops.presets import FCOS_RANGES
 
 from ..config import Config
@@ -66,7 +66,7 @@ class LogWindow:
         if not self.rows:  # saving and evaluating are no part of the next steps
             self.started = self.waiting_since
 
-    def add(self, losses: dict[str, Tensor], assignment: Assignment, gradient_norm: Tensor, batch: Batch) -> None:
+    def add(self, losses: dict[str, Tensor], assignment: AssignmentLike, gradient_norm: Tensor, batch: Batch) -> None:
         self.losses = tuple(losses)
         counts = [assignment.num_pos.sum(0, keepdim=True)]
         counts += boxes_by_level(batch.targets.boxes, assignment.pos_per_box)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pseudo_iou_ops import Assignment
+from pseudo_iou_ops import Assignment, AssignmentLike, TopKAssignment
 
 from ..data.loader import Batch, Targets
 from ..model import Detector
@@ -16,8 +16,8 @@ from .precision import autocast
 
 
 def train_step(
-    state: TrainingState, batch: Batch, network: nn.Module | None = None, previous: Assignment | None = None
-) -> tuple[dict[str, Tensor], Assignment, Tensor]:
+    state: TrainingState, batch: Batch, network: nn.Module | None = None, previous: AssignmentLike | None = None
+) -> tuple[dict[str, Tensor], AssignmentLike, Tensor]:
     """Update the weights and their average, without waiting for the device.
 
     In fp16 it does wait: the scaler looks whether a gradient overflowed.
@@ -52,8 +52,8 @@ def train_step(
 
 
 def forward(
-    model: Detector, batch: Batch, network: nn.Module | None = None, previous: Assignment | None = None
-) -> tuple[dict[str, Tensor], Assignment]:
+    model: Detector, batch: Batch, network: nn.Module | None = None, previous: AssignmentLike | None = None
+) -> tuple[dict[str, Tensor], AssignmentLike]:
     """The terms of the loss and the assignment of a batch.
 
     The assignment is written into the memory of ``previous`` if it fits there: on a CPU, fresh memory costs
@@ -63,15 +63,17 @@ def forward(
         predictions = (model if network is None else network)(batch.images)
     shapes = predictions.level_shapes
     out = _reusable(previous, shapes, batch.targets)
-    assignment = model.assign(shapes, batch.targets, batch.sizes, out)
+    assignment = model.assign(shapes, batch.targets, batch.sizes, out, predictions)
     return model.losses(predictions, assignment), assignment
 
 
 def _reusable(
-    previous: Assignment | None, level_shapes: tuple[tuple[int, int], ...], targets: Targets
-) -> Assignment | None:
+    previous: AssignmentLike | None, level_shapes: tuple[tuple[int, int], ...], targets: Targets
+) -> AssignmentLike | None:
     """The memory of an assignment of as many images and points, with counters for the boxes of this one."""
+    if not isinstance(previous, (Assignment, TopKAssignment)):
+        return None
     shape = (targets.offsets.shape[0] - 1, sum(height * width for height, width in level_shapes))
-    if previous is None or previous.matched.shape != shape or previous.matched.device != targets.boxes.device:
+    if previous.matched.shape != shape or previous.matched.device != targets.boxes.device:
         return None
     return previous._replace(pos_per_box=previous.pos_per_box.new_empty(targets.boxes.shape[0]))

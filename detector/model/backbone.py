@@ -15,6 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from ..config import ModelConfig
+from ..data.loader import SIZE_DIVISOR
 from ..errors import UserError
 from ..places import find
 from .deformable import make_deformable
@@ -50,6 +51,12 @@ def build_backbone(config: ModelConfig, load_weights: bool = True) -> BackboneWi
         out_channels=config.channels,
         extra_blocks=LastLevelP6P7(config.channels, config.channels),
     )
+
+
+def level_shapes(height: int, width: int) -> list[tuple[int, int]]:
+    """(H, W) of P3..P7 for an image that is padded to whole cells of P5."""
+    rows, columns = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in (height, width))
+    return [(-(-rows // stride), -(-columns // stride)) for stride in STRIDES]
 
 
 def _build_resnet(config: ModelConfig) -> Any:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pseudo_iou_ops import Assignment, PointAssigner, level_points
+from pseudo_iou_ops import AssignmentLike, AssignRule, PointPredictions, TopKAssignment, level_points, make_assigner
 
 from ..config import Config
 from ..data.loader import Targets
@@ -23,7 +23,7 @@ CAFFE_MEAN = (102.9801, 115.9465, 122.7717)
 
 
 class Detector(nn.Module):
-    """The paper's detector (section 3.2), trained through :class:`pseudo_iou_ops.PointAssigner`."""
+    """The paper's detector (section 3.2), trained through any :class:`pseudo_iou_ops.Assigner`."""
 
     mean: Tensor
     std: Tensor
@@ -32,8 +32,11 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.model, load_weights)
-        self.assigner = PointAssigner(STRIDES, config.assign.rule())
-        self.head = Head(config.model, num_classes, STRIDES, in_strides=self.assigner.rule.normalize_by_stride)
+        rule = config.assign.rule()
+        self.assigner = make_assigner(STRIDES, rule, box_format="ltrb", score_kind="logits")
+        # Where boxes choose points, targets are in pixels, as the predictions that a rule compares them with.
+        in_strides = isinstance(rule, AssignRule) and rule.normalize_by_stride
+        self.head = Head(config.model, num_classes, STRIDES, in_strides)
         mean, std = pixel_statistics(config.model.pixels)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
@@ -56,8 +59,9 @@ class Detector(nn.Module):
         level_shapes: tuple[tuple[int, int], ...],
         targets: Targets,
         sizes: Tensor,
-        out: Assignment | None = None,
-    ) -> Assignment:
+        out: AssignmentLike | None = None,
+        predictions: Predictions | None = None,
+    ) -> AssignmentLike:
         """What the points of a batch learn.
 
         Args:
@@ -65,27 +69,34 @@ class Detector(nn.Module):
             targets: the boxes of B images.
             sizes: (B, 2), height and width of the images without padding.
             out: an earlier result for as many images, points and boxes to write into; it is returned.
+            predictions: of the same batch, as the head leaves them; without them, rules that read any raise ValueError.
         """
-        data = self.config.data
-        return self.assigner(  # type: ignore[no-any-return]
+        data, read = self.config.data, None
+        if predictions is not None and self.assigner.needs_predictions:
+            read = PointPredictions(predictions.ltrb_maps, predictions.class_maps)
+        return self.assigner(
             level_shapes,
             targets.boxes,
             targets.labels,
             targets.offsets,
+            predictions=read,
             ignore_boxes=targets.ignore_boxes if data.ignore_regions else None,
             ignore_offsets=targets.ignore_offsets if data.ignore_regions else None,
             valid_sizes=sizes if data.ignore_padding else None,
             out=out,
         )
 
-    def losses(self, predictions: Predictions, assignment: Assignment) -> dict[str, Tensor]:
+    def losses(self, predictions: Predictions, assignment: AssignmentLike) -> dict[str, Tensor]:
         """The terms of the loss; see :func:`detector.model.losses.detection_losses`."""
-        return detection_losses(predictions, assignment, self.config.loss)
+        quality = None
+        if isinstance(assignment, TopKAssignment) and self.assigner.needs_predictions:
+            quality = assignment.score
+        return detection_losses(predictions, assignment, self.config.loss, quality)
 
     def detect(self, images: Tensor, sizes: Tensor) -> list[Detections]:
         """The detections of each image, in pixels of ``images``."""
         predictions = self.head.in_pixels(self(images))
-        points = level_points(predictions.level_shapes, STRIDES, self.assigner.rule.offset, device=images.device)
+        points = level_points(predictions.level_shapes, STRIDES, self.assigner.offset, device=images.device)
         return detections(predictions, points, sizes, self.config.postprocess)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pseudo_iou_ops import AssignRule
 
+from ..assign_config import Rule
 from ..visualise.palette import INK, colour, pyplot
 from .plan import Cell, Sweep
 from .results import Result
@@ -40,15 +41,17 @@ class Point(NamedTuple):
     published: float | None
 
 
-def draw_sweep(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Result], file: Path) -> None:
+def draw_sweep(sweep: Sweep, rules: Sequence[Rule], results: Sequence[Result], file: Path) -> None:
     """Write a picture of the sweep's first metric; published figures are hollow.
 
-    Cells whose rules differ are drawn over the threshold and over the kept share of the points, other cells
+    Cells of point rules that differ are drawn over the threshold and over the kept share of the points, other cells
     side by side.
     """
     plt = pyplot()
     points = [_point(sweep.metrics[0], cell, rule, results) for cell, rule in zip(sweep.cells, rules, strict=True)]
-    panels = [_draw_over_threshold, _draw_over_kept] if len(set(rules)) > 2 else [_draw_cells]
+    have_thresholds = all(isinstance(rule, AssignRule) for rule in rules)
+    is_curve = have_thresholds and len(set(rules)) > 2
+    panels = [_draw_over_threshold, _draw_over_kept] if is_curve else [_draw_cells]
     figure, grid = plt.subplots(1, len(panels), squeeze=False, sharey=True, figsize=SIZE, layout="constrained")
     for axes, draw in zip(grid[0], panels, strict=True):
         draw(axes, points)
@@ -62,7 +65,7 @@ def draw_sweep(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Resu
     plt.close(figure)
 
 
-def draw_order(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Result], file: Path) -> None:
+def draw_order(sweep: Sweep, rules: Sequence[Rule], results: Sequence[Result], file: Path) -> None:
     """Write a picture of the sweep's first metric, cell by cell, the highest first; dots are single runs."""
     plt = pyplot()
     points = [_point(sweep.metrics[0], cell, rule, results) for cell, rule in zip(sweep.cells, rules, strict=True)]
@@ -84,18 +87,27 @@ def draw_order(sweep: Sweep, rules: Sequence[AssignRule], results: Sequence[Resu
     plt.close(figure)
 
 
-def _point(metric: str, cell: Cell, rule: AssignRule, results: Sequence[Result]) -> Point:
+def _point(metric: str, cell: Cell, rule: Rule, results: Sequence[Result]) -> Point:
     own = [result for result in results if result.cell == cell.name]
+    series, threshold = _series_of(rule)
     mean, deviation = mean_and_deviation([result.figures[metric] for result in own]) if own else (None, None)
     return Point(
         name=cell.name,
-        series=_SERIES[rule.metric] + (" with ignore band" if rule.ignore_threshold is not None else ""),
-        threshold=None if rule.metric in _WITHOUT_AXIS else rule.threshold,
+        series=series,
+        threshold=threshold,
         kept=own[0].kept_points if own else None,
         mean=mean,
         deviation=deviation or 0.0,
         published=cell.published.get(metric),
     )
+
+
+def _series_of(rule: Rule) -> tuple[str, float | None]:
+    """The curve that a rule is a point of, and its threshold, if that is a share."""
+    if not isinstance(rule, AssignRule):
+        return type(rule).__name__, None
+    band = " with ignore band" if rule.ignore_threshold is not None else ""
+    return _SERIES[rule.metric] + band, None if rule.metric in _WITHOUT_AXIS else rule.threshold
 
 
 def _draw_over_threshold(axes: Axes, points: Sequence[Point]) -> None:

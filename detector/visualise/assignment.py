@@ -15,15 +15,22 @@ from pseudo_iou_ops import (
     BACKGROUND,
     IGNORED,
     Assignment,
+    AssignmentLike,
     AssignRule,
+    Atss,
+    PointPredictions,
+    TopKAssignment,
     assign,
     centerness,
     level_points,
+    make_assigner,
     pseudo_iou,
     scaled_box,
 )
 from pseudo_iou_ops.rule import METRIC_TRAITS
 
+from ..assign_config import Rule
+from ..model.backbone import level_shapes
 from .palette import GREY, INK, WRONG, add_box, colour, pyplot, show_image
 
 if TYPE_CHECKING:
@@ -37,17 +44,24 @@ METRIC_TITLES = {
     "center_radius": "center radius {:g} strides",
     "none": "every point inside a box",
 }
+ATSS_METRICS = {"anchor_iou": "anchor IoU", "pseudo_iou": "Pseudo-IoU", "product": "Pseudo-IoU x anchor IoU"}
 PANEL_WIDTH = 3.9  # inches
 TALLEST = 4.0  # height of a panel in its widths; a taller image is drawn smaller
 CONTOUR_SAMPLES = 160  # a side
 
 
 class Scene(NamedTuple):
-    """``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise."""
+    """An image, its boxes, and what a network predicts of it.
+
+    ``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise, ``labels`` (M,)
+    int64, or None if the classes are not known; ``predictions`` of a detector's head, distances in pixels and logits.
+    """
 
     image: Tensor
     boxes: Tensor
     ignore_boxes: Tensor
+    labels: Tensor | None = None
+    predictions: PointPredictions | None = None
 
 
 class Level(NamedTuple):
@@ -59,19 +73,31 @@ class Level(NamedTuple):
     points: slice
 
 
+class Column(NamedTuple):
+    """What a rule makes of a scene."""
+
+    rule: Rule
+    result: AssignmentLike
+    values: Tensor
+    """(P,) what a point is judged by, with the box it belongs to: the metric of a point rule at every point inside a
+    box, the IoU where a box chose the point; NaN elsewhere."""
+    inside: Tensor
+    """(P,) bool: the points inside a box, in the range of their level if the rule has ranges."""
+
+
 def draw_assignment(
-    scene: Scene, rules: Sequence[AssignRule], strides: Sequence[int], shown: Sequence[int], file: Path
-) -> list[Assignment]:
+    scene: Scene, rules: Sequence[Rule], strides: Sequence[int], shown: Sequence[int], file: Path
+) -> list[AssignmentLike]:
     """Write a picture with one column per rule and one row per level, after a column with the image.
 
     A panel shows the metric's value of the box that each point belongs to, the line where a box's value
     reaches the threshold, positive points in the colour of their box, ignored points hatched, and boxes that
-    no point of any level learns in red.
+    no point of any level learns in red. Where boxes choose points, the value is the IoU of the match.
 
     Args:
         scene: the image and its boxes.
-        rules: one per column.
-        strides: of all levels, P3 first: the assignment sees all of them.
+        rules: one per column; one that reads predictions needs the scene's, and its labels.
+        strides: of all levels, P3 first: the assignment sees all of them, of the image padded as in training.
         shown: the levels to draw, as positions in ``strides``.
         file: where to write; the ending names the format.
 
@@ -92,23 +118,22 @@ def draw_assignment(
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.08, wspace=0.02, hspace=0.02)
     _draw_image_column(grid[:, 0], scene)
     backdrop = _backdrop(scene.image)
-    assignments = []
-    for column, rule in enumerate(rules, start=1):
-        result, values = _assign(scene, rule, levels)
-        assignments.append(result)
-        grid[0, column].set_title(_title(rule, result), fontsize=10, pad=6)
+    columns = [_column(scene, rule, levels) for rule in rules]
+    for number, column in enumerate(columns, start=1):
+        grid[0, number].set_title(_title(column), fontsize=10, pad=6)
         for row, position in enumerate(shown):
-            axes, level = grid[row, column], levels[position]
+            axes, level = grid[row, number], levels[position]
             show_image(axes, backdrop, width, height)
-            heat = _draw_level(axes, scene, rule, level, result, values)
-            if column == 1:
+            heat = _draw_level(axes, scene, column, level)
+            if number == 1:
                 axes.set_ylabel(f"{level.name}   stride {level.stride}", fontsize=10, color=INK)
     bar = figure.colorbar(heat, ax=grid, shrink=min(1.0, 2.4 / (panel_height * len(shown))), pad=0.012, aspect=24)
-    bar.set_label("value of the metric", fontsize=9)
+    has_points = any(isinstance(rule, AssignRule) for rule in rules)
+    bar.set_label("value of the metric" if has_points else "IoU of the match", fontsize=9)
     bar.outline.set_visible(False)
     figure.savefig(file, dpi=150, facecolor="white")
     plt.close(figure)
-    return assignments
+    return [column.result for column in columns]
 
 
 def _draw_image_column(column: Sequence[Axes], scene: Scene) -> None:
@@ -143,38 +168,45 @@ def _legend() -> list[Any]:
 
 def _levels(height: int, width: int, strides: Sequence[int]) -> list[Level]:
     levels, first = [], 0
-    for position, stride in enumerate(strides):
-        shape = math.ceil(height / stride), math.ceil(width / stride)
+    for position, (stride, shape) in enumerate(zip(strides, level_shapes(height, width), strict=True)):
         count = shape[0] * shape[1]
         levels.append(Level(f"P{position + 3}", stride, shape, slice(first, first + count)))
         first += count
     return levels
 
 
-def _assign(scene: Scene, rule: AssignRule, levels: list[Level]) -> tuple[Assignment, Tensor]:
-    """The assignment under a rule, and (P,) the metric's value of each point's box, NaN outside."""
+def _column(scene: Scene, rule: Rule, levels: list[Level]) -> Column:
+    shapes, strides = [level.shape for level in levels], [level.stride for level in levels]
+    labels = torch.zeros(len(scene.boxes), dtype=torch.int64) if scene.labels is None else scene.labels
+    targets = scene.boxes, labels, torch.tensor([0, len(scene.boxes)])
+    assigner = make_assigner(strides, rule, box_format="ltrb", score_kind="logits")
+    result = assigner(
+        shapes,
+        *targets,
+        predictions=scene.predictions if assigner.needs_predictions else None,
+        ignore_boxes=scene.ignore_boxes,
+        ignore_offsets=torch.tensor([0, len(scene.ignore_boxes)]),
+    )
+    owner = assign(*targets, shapes, strides, _without_threshold(rule))
+    inside = owner.matched[0] >= 0
+    if isinstance(rule, AssignRule):
+        return Column(rule, result, _metric_values(rule, owner).masked_fill(~inside, math.nan), inside)
+    assert isinstance(result, TopKAssignment)
+    return Column(rule, result, result.iou[0].masked_fill(result.matched[0] < 0, math.nan), inside)
 
-    def call(switches: AssignRule) -> Assignment:
-        return assign(
-            scene.boxes,
-            torch.zeros(len(scene.boxes), dtype=torch.int64),
-            torch.tensor([0, len(scene.boxes)]),
-            [level.shape for level in levels],
-            [level.stride for level in levels],
-            switches,
-            ignore_boxes=scene.ignore_boxes,
-            ignore_offsets=torch.tensor([0, len(scene.ignore_boxes)]),
-        )
 
-    owner = call(_without_threshold(rule))
+def _metric_values(rule: AssignRule, owner: Assignment) -> Tensor:
+    """(P,) the metric of each point with its box; one shade for a metric without a value."""
     value = METRIC_TRAITS[rule.metric].value
-    flat_tint = torch.full_like(owner.pseudo_iou[0], 0.45)
-    values = flat_tint if value is None else value(*owner.ltrb[0].unbind(-1))
-    return call(rule), values.masked_fill(owner.matched[0] < 0, math.nan)
+    if value is None:
+        return torch.full_like(owner.pseudo_iou[0], 0.45)
+    return value(*owner.ltrb[0].unbind(-1))
 
 
-def _without_threshold(rule: AssignRule) -> AssignRule:
+def _without_threshold(rule: Rule) -> AssignRule:
     """The rule that gives every inside, in-range point to the box it would be judged by."""
+    if not isinstance(rule, AssignRule):
+        return AssignRule(metric="none", offset=rule.offset)
     open_rule = dataclasses.replace(rule, ignore_threshold=None, normalize_by_stride=False)
     traits = METRIC_TRAITS[rule.metric]
     if traits.value is None:
@@ -182,12 +214,12 @@ def _without_threshold(rule: AssignRule) -> AssignRule:
     return dataclasses.replace(open_rule, threshold=0.0 if traits.larger_is_stricter else 1.0)
 
 
-def _draw_level(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment, values: Tensor) -> Any:
+def _draw_level(axes: Axes, scene: Scene, column: Column, level: Level) -> Any:
     rows, columns = level.shape
-    low, high = (rule.offset - 0.5) * level.stride, (rule.offset - 0.5 + columns) * level.stride
-    top, bottom = low, (rule.offset - 0.5 + rows) * level.stride
+    low = (column.rule.offset - 0.5) * level.stride
+    top, bottom, high = low, low + rows * level.stride, low + columns * level.stride
     heat = axes.imshow(
-        values[level.points].reshape(rows, columns).numpy(),
+        column.values[level.points].reshape(rows, columns).numpy(),
         extent=(low, high, bottom, top),
         cmap=HEAT,
         vmin=0,
@@ -195,10 +227,10 @@ def _draw_level(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result
         alpha=0.66,
         interpolation="nearest",
     )
-    _draw_ignored(axes, scene, rule, level, result)
-    _draw_boxes(axes, scene, rule, level, result)
-    _draw_points(axes, scene, rule, level, result, values)
-    count = int((result.matched[0, level.points] >= 0).sum())
+    _draw_ignored(axes, scene, column, level)
+    _draw_boxes(axes, scene, column, level)
+    _draw_points(axes, scene, column, level)
+    count = int((column.result.matched[0, level.points] >= 0).sum())
     axes.text(
         0.015,
         0.025,
@@ -213,14 +245,15 @@ def _draw_level(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result
     return heat
 
 
-def _draw_boxes(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment) -> None:
+def _draw_boxes(axes: Axes, scene: Scene, column: Column, level: Level) -> None:
     for row, box in enumerate(scene.boxes.tolist()):
-        if int(result.pos_per_box[row]) == 0:
+        if int(column.result.pos_per_box[row]) == 0:
             add_box(axes, box, edgecolor=WRONG, linewidth=1.8, linestyle=(0, (4, 2)))
             continue
         add_box(axes, box, edgecolor="white", linewidth=2.6, alpha=0.8)
         add_box(axes, box, edgecolor=colour(row), linewidth=1.4)
-        _draw_contour(axes, scene.boxes[row], rule, level.stride, colour(row))
+        if isinstance(column.rule, AssignRule):
+            _draw_contour(axes, scene.boxes[row], column.rule, level.stride, colour(row))
 
 
 def _draw_contour(axes: Axes, box: Tensor, rule: AssignRule, stride: int, edge: str) -> None:
@@ -247,12 +280,12 @@ def _plane_values(points: Tensor, box: Tensor, rule: AssignRule, stride: int) ->
     return -(points - center).abs().amax(-1) / stride, -rule.threshold
 
 
-def _draw_points(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment, values: Tensor) -> None:
-    points = level_points([level.shape], [level.stride], rule.offset)
-    matched = result.matched[0, level.points]
+def _draw_points(axes: Axes, scene: Scene, column: Column, level: Level) -> None:
+    points = level_points([level.shape], [level.stride], column.rule.offset)
+    matched = column.result.matched[0, level.points]
     spacing = level.stride / scene.image.shape[-1] * PANEL_WIDTH * 72  # in typographic points
     diameter = min(max(0.5 * spacing, 1.2), 7.0)
-    failed = (matched == BACKGROUND) & ~values[level.points].isnan()
+    failed = (matched == BACKGROUND) & column.inside[level.points]
     axes.scatter(*_xy(points[failed]), s=(0.3 * diameter) ** 2, c=INK, alpha=0.55, linewidths=0)
     for row in range(len(scene.boxes)):
         own = points[matched == row]
@@ -272,11 +305,11 @@ def _xy(points: Tensor) -> tuple[Any, Any]:
     return x.numpy(), y.numpy()
 
 
-def _draw_ignored(axes: Axes, scene: Scene, rule: AssignRule, level: Level, result: Assignment) -> None:
+def _draw_ignored(axes: Axes, scene: Scene, column: Column, level: Level) -> None:
     _draw_ignore_regions(axes, scene)
-    ignored = result.matched[0, level.points] == IGNORED
+    ignored = column.result.matched[0, level.points] == IGNORED
     half = level.stride / 2
-    for x, y in level_points([level.shape], [level.stride], rule.offset)[ignored].tolist():
+    for x, y in level_points([level.shape], [level.stride], column.rule.offset)[ignored].tolist():
         add_box(
             axes,
             [x - half, y - half, x + half, y + half],
@@ -294,13 +327,21 @@ def _draw_ignore_regions(axes: Axes, scene: Scene) -> None:
         add_box(axes, box, edgecolor=GREY, linewidth=1.4, linestyle=":")
 
 
-def _title(rule: AssignRule, result: Assignment) -> str:
+def _title(column: Column) -> str:
+    result = column.result
+    without = int((result.pos_per_box == 0).sum())
+    boxes = len(result.pos_per_box)
+    return f"{rule_title(column.rule)}\n{int(result.num_pos.sum())} positives, {without} of {boxes} boxes without"
+
+
+def rule_title(rule: Rule) -> str:
+    """A rule in a few words."""
+    if isinstance(rule, Atss):
+        return f"ATSS by {ATSS_METRICS[rule.metric]}, {rule.k} closest a level"
     title = METRIC_TITLES[rule.metric].format(rule.threshold)
     if rule.ignore_threshold is not None:
         title += f" (ignored from {rule.ignore_threshold:g})"
-    without = int((result.pos_per_box == 0).sum())
-    boxes = len(result.pos_per_box)
-    return f"{title}\n{int(result.num_pos.sum())} positives, {without} of {boxes} boxes without"
+    return title
 
 
 def _backdrop(image: Tensor) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
@@ -33,6 +34,26 @@ def grid_shapes(points: Tensor, strides: Sequence[float]) -> list[tuple[int, int
             f"points: expected one regular grid per stride {tuple(strides)}, got {len(listed) - first} more"
         )
     return shapes
+
+
+def grid_offset(points: Tensor, stride: float) -> float:
+    """Where points lie in their cells, from the first of a level; 0.5 if there is none. This waits for the device."""
+    return float(points[0, 0]) / stride if len(points) else 0.5
+
+
+def grids_of_priors(points: Tensor, strides: Tensor) -> tuple[list[tuple[int, int]], list[float], float]:
+    """Shapes, strides and offset of regular grids, from each point and its stride; this waits for the device.
+
+    Args:
+        points: (P, 2) floating, x y in pixels, level-major, then row-major.
+        strides: (P,) floating, the stride of each point's level.
+
+    Raises:
+        ValueError: the points are not one regular grid per stride, one after another.
+    """
+    levels = torch.unique_consecutive(strides).tolist()
+    offset = grid_offset(points, levels[0]) if levels else 0.5
+    return grid_shapes(points, levels), levels, offset
 
 
 def _grid_shape(points: Sequence[tuple[float, float]], stride: float) -> tuple[int, int]:

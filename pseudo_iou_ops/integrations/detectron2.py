@@ -14,25 +14,25 @@ import torch
 from torch import Tensor, nn
 
 from .. import presets
-from .._checks import check_rule
-from ..assignment import assign
 from ..encodings import to_class_labels
 from ..packing import pack_boxes
-from ..rule import AssignRule
+from ..top_k_assigner import make_assigner
 from ._adapted import adapt
 from ._grid import feature_shapes
+from ._rules import StaticRule, check_static_rule
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def use_in_fcos(model: Model, rule: AssignRule = presets.detectron2_fcos) -> Model:
+def use_in_fcos(model: Model, rule: StaticRule = presets.detectron2_fcos) -> Model:
     """Let detectron2's ``FCOS`` take its labels from the op: replaces ``label_anchors``.
 
     Ignored points become background: its loss has no third state.
 
     Args:
         model: a ``detectron2.modeling.meta_arch.FCOS``; changed in place.
-        rule: the switches; where points lie in their cells is read from the model's anchor generator.
+        rule: the switches, of an AssignRule or an Atss; where points lie in their cells is read from the model's anchor
+            generator.
 
     Returns:
         The model.
@@ -51,7 +51,7 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.detectron2_fcos) -> Mod
     for name in ("anchor_generator", "num_classes", "label_anchors"):
         if not hasattr(model, name):
             raise TypeError(f"model: expected a detectron2 FCOS with {name!r}, got {type(model).__name__}")
-    check_rule(rule)
+    check_static_rule(rule)
     settings: Any = model
     adapt(settings.anchor_generator, _RememberedLevels)
     settings.assign_rule = rule
@@ -75,9 +75,8 @@ class _FcosLabels:
             [instances.gt_classes for instances in gt_instances],
         )
         generator = self.anchor_generator
-        assignment = assign(
-            boxes, labels, offsets, generator.level_shapes, generator.strides, self.assign_rule, offset=generator.offset
-        )
+        assigner = make_assigner(generator.strides, self.assign_rule, generator.offset)
+        assignment = assigner(generator.level_shapes, boxes, labels, offsets)
         # One more row, for points without a box: an empty batch can be gathered from too.
         padded = torch.cat((boxes.float(), boxes.new_zeros(1, 4, dtype=torch.float32)))
         rows = torch.where(assignment.matched >= 0, assignment.matched, boxes.shape[0])

@@ -13,27 +13,26 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from .. import presets
-from .._checks import check_rule
-from ..assignment import Assignment, assign
 from ..encodings import to_torchvision
 from ..packing import pack_boxes
-from ..rule import AssignRule
+from ..top_k_assigner import make_assigner
 from ._adapted import adapt
 from ._grid import feature_shapes
+from ._rules import StaticRule, check_static_rule
 
 _CORNER = 0.0
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def use_in_fcos(model: Model, rule: AssignRule = presets.torchvision_fcos) -> Model:
+def use_in_fcos(model: Model, rule: StaticRule = presets.torchvision_fcos) -> Model:
     """Let torchvision's ``FCOS`` take its positives from the op.
 
     Ignored points become background: its loss has no third state.
 
     Args:
         model: a ``torchvision.models.detection.FCOS``; changed in place.
-        rule: the switches.
+        rule: the switches, of an AssignRule or an Atss.
 
     Returns:
         The model.
@@ -55,7 +54,7 @@ def use_in_fcos(model: Model, rule: AssignRule = presets.torchvision_fcos) -> Mo
     return _use_in(model, rule, _FcosLoss)
 
 
-def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> Model:
+def use_in_retinanet(model: Model, rule: StaticRule = presets.authors_code) -> Model:
     """Let torchvision's ``RetinaNet`` take its positives from the op.
 
     Every anchor of a location learns what the location's point is assigned. Ignored points count neither way, as
@@ -63,7 +62,7 @@ def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> M
 
     Args:
         model: a ``torchvision.models.detection.RetinaNet``; changed in place.
-        rule: the switches.
+        rule: the switches, of an AssignRule or an Atss.
 
     Returns:
         The model.
@@ -85,11 +84,11 @@ def use_in_retinanet(model: Model, rule: AssignRule = presets.authors_code) -> M
     return _use_in(model, rule, _RetinaNetLoss)
 
 
-def _use_in(model: Model, rule: AssignRule, methods: type) -> Model:
+def _use_in(model: Model, rule: StaticRule, methods: type) -> Model:
     for name in ("anchor_generator", "transform", "head", "compute_loss"):
         if not hasattr(model, name):
             raise TypeError(f"model: expected a torchvision dense detector with {name!r}, got {type(model).__name__}")
-    check_rule(rule)
+    check_static_rule(rule)
     settings: Any = model
     # In torchvision a stride is image size // map size: right only where the coarsest stride divides the image.
     settings.transform.size_divisible = max(settings.transform.size_divisible, 128)
@@ -139,7 +138,5 @@ def _matched(model: Any, targets: list[dict[str, Tensor]]) -> Tensor:
     """(B, P) int64, torchvision's ``matched_idxs``."""
     boxes, labels, offsets = pack_boxes([t["boxes"] for t in targets], [t["labels"] for t in targets])
     generator = model.anchor_generator
-    assignment: Assignment = assign(
-        boxes, labels, offsets, generator.level_shapes, generator.level_strides, model.assign_rule, offset=_CORNER
-    )
-    return to_torchvision(assignment, offsets)
+    assigner = make_assigner(generator.level_strides, model.assign_rule, offset=_CORNER)
+    return to_torchvision(assigner(generator.level_shapes, boxes, labels, offsets), offsets)

@@ -10,21 +10,26 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .. import presets
-from ..assignment import assign
+from ..assignment import Assignment
 from ..encodings import YoloTargets, to_yolo
 from ..packing import pack_padded
+from ..protocols import AssignmentLike, PointPredictions
 from ..rule import AssignRule
-from ._grid import grid_shapes
+from ..top_k import TopKAssignment
+from ..top_k_assigner import make_assigner
+from ..top_k_rules import TopKRule
+from ._grid import grid_offset, grid_shapes
 
 
 class YoloAssigner(nn.Module):
-    """A static assigner in the place of a task-aligned one: predictions are taken and not read.
+    """Any rule in the place of the family's own assigner, which may read the predictions or not.
 
     Args:
         num_classes: C.
         strides: L strides in pixels.
-        rule: the switches.
-        soft: score a match by its Pseudo-IoU instead of 1.
+        rule: the switches. Where points lie in their cells is read from the points.
+        soft: score a match by its Pseudo-IoU instead of 1. Read with an AssignRule alone; other rules say themselves
+            what a match scores.
 
     Examples:
         >>> import torch
@@ -43,7 +48,7 @@ class YoloAssigner(nn.Module):
         self,
         num_classes: int,
         strides: Sequence[float] = (8, 16, 32),
-        rule: AssignRule = presets.paper,
+        rule: AssignRule | TopKRule = presets.paper,
         soft: bool = False,
     ) -> None:
         super().__init__()
@@ -67,9 +72,9 @@ class YoloAssigner(nn.Module):
         The points carry no shapes, so they are read on the host, which waits for the device.
 
         Args:
-            pd_scores: (B, P, C), not read.
-            pd_bboxes: (B, P, 4), not read.
-            anc_points: (P, 2) floating, x y in pixels, of regular grids with points in the middle of their cells.
+            pd_scores: (B, P, C) probabilities; read if the rule reads predictions.
+            pd_bboxes: (B, P, 4) x1 y1 x2 y2 in pixels; likewise.
+            anc_points: (P, 2) floating, x y in pixels, of regular grids.
             gt_labels: (B, G, 1), classes; any dtype.
             gt_bboxes: (B, G, 4) floating, x1 y1 x2 y2 in pixels.
             mask_gt: (B, G, 1), nonzero for a real box.
@@ -78,5 +83,18 @@ class YoloAssigner(nn.Module):
             ValueError: the points are not one regular grid per stride.
         """
         boxes, labels, offsets = pack_padded(gt_bboxes, gt_labels.long(), mask_gt)
-        assignment = assign(boxes, labels, offsets, grid_shapes(anc_points, self.strides), self.strides, self.rule)
-        return to_yolo(assignment, boxes, offsets, self.num_classes, assignment.pseudo_iou if self.soft else None)
+        assigner = make_assigner(
+            self.strides, self.rule, grid_offset(anc_points, self.strides[0]), score_kind="probabilities"
+        )
+        predictions = PointPredictions(pd_bboxes, pd_scores) if assigner.needs_predictions else None
+        shapes = grid_shapes(anc_points, self.strides)
+        assignment = assigner(shapes, boxes, labels, offsets, predictions=predictions)
+        targets = to_yolo(assignment, boxes, offsets, self.num_classes, self._quality(assignment))
+        # As the family's own assigners: boxes in the dtype of the ground truths, scores in that of the predictions.
+        return targets._replace(boxes=targets.boxes.to(gt_bboxes.dtype), scores=targets.scores.to(pd_scores.dtype))
+
+    def _quality(self, assignment: AssignmentLike) -> Tensor | None:
+        """(B, P) what a match scores; None: 1."""
+        if isinstance(assignment, TopKAssignment):
+            return assignment.score
+        return assignment.pseudo_iou if self.soft and isinstance(assignment, Assignment) else None

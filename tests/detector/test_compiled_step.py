@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
+from typing import Any
 
 import pytest
 import torch
+from detector_samples import changed
 from torch import Tensor
 
 from detector.config import Config
@@ -23,9 +24,9 @@ def total_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
     return torch.stack(list(losses.values())).sum()
 
 
-@pytest.mark.parametrize("centerness", [False, True])
-def test_loss_and_gradients_of_one_graph(config: Config, batch: Batch, centerness: bool) -> None:
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, centerness=centerness))
+@pytest.mark.parametrize("changes", [{}, {"model": {"centerness": True}}, {"assign": {"kind": "atss"}}])
+def test_loss_and_gradients_of_one_graph(config: Config, batch: Batch, changes: dict[str, dict[str, Any]]) -> None:
+    config = changed(config, changes)
     eager = build_model(config, CLASSES, CPU)
     compiled = copy.deepcopy(eager)
     step = torch.compile(total_loss, backend="aot_eager", fullgraph=True)  # fullgraph: a break is an error

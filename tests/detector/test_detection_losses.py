@@ -99,7 +99,7 @@ def test_fused_losses_are_those_of_plain_torch(
     # Boxes of about a stride: the op takes an IoU below 1e-6, as relu gives at first, for 1e-6.
     nn.init.constant_(model.head.box_output.bias, 1.0)  # type: ignore[arg-type]
     predictions = model(batch.images)
-    assignment = model.assign(predictions.level_shapes, batch.targets, batch.sizes)
+    assignment = model.assign(predictions.level_shapes, batch.targets, batch.sizes, predictions=predictions)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     found: list[tuple[dict[str, Tensor], Any]] = []
     for implementation in ("fused", "torch"):

@@ -16,6 +16,7 @@ ORDER = (
         "distributed",
         "signals",
         "progress",
+        "assign_config",
         "config",
         "data",
         "model",

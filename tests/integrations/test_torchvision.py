@@ -156,7 +156,7 @@ def test_what_is_no_detector_is_refused(use: Any) -> None:
         TypeError, match="model: expected a torchvision dense detector with 'anchor_generator', got Linear"
     ):
         use(nn.Linear(1, 1))
-    with pytest.raises(TypeError, match="rule: expected an AssignRule, got str"):
+    with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got str"):
         use(make_fcos(), "paper")
 
 

@@ -100,7 +100,7 @@ def test_docstring_has_an_example_that_runs(name: str, monkeypatch: pytest.Monke
     example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
     assert "\nExamples:\n" in text
     assert len(example.examples) >= 2
-    if name.startswith("mmdetection."):
+    if name.startswith("mmdetection.") or name == "mmdetection_assigners.register_assigners":
         for part in example.examples:
             compile(part.source, name, "single")
         return

@@ -1,0 +1,14 @@
+"""Rules in detectors whose losses hand no predictions to an assigner."""
+
+from __future__ import annotations
+
+from ..rule import AssignRule
+from ..top_k_rules import Atss
+
+StaticRule = AssignRule | Atss
+
+
+def check_static_rule(rule: object) -> None:
+    """Raises TypeError for a rule that reads predictions, and for what is no rule."""
+    if not isinstance(rule, (AssignRule, Atss)):
+        raise TypeError(f"rule: expected an AssignRule or an Atss, got {type(rule).__name__}")

@@ -1,0 +1,189 @@
+"""Rules of every family in the slots that other projects have for an assigner."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pseudo_iou_ops import TopKAssignment, assign_top_k, level_points, pack_boxes, presets
+from pseudo_iou_ops.integrations import detectron2
+from pseudo_iou_ops.integrations._grid import grids_of_priors
+from pseudo_iou_ops.integrations.mmdetection_assigners import FusedATSSAssigner, register_assigners
+from pseudo_iou_ops.integrations.yolo import YoloAssigner
+
+STRIDES = (8, 16, 32, 64, 128)
+SHAPES = [(20, 24), (10, 12), (5, 6), (3, 3), (2, 2)]
+POINTS = level_points(SHAPES, STRIDES)
+POINT_STRIDES = torch.repeat_interleave(
+    torch.tensor(STRIDES, dtype=torch.float32), torch.tensor([height * width for height, width in SHAPES])
+)
+CLASSES = 7
+
+
+def make_boxes(seed: int, count: int) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    corners = torch.rand(count, 2, generator=random) * 150 - 10
+    boxes = torch.cat((corners, corners + 5 + torch.rand(count, 2, generator=random) * 90), dim=1)
+    return boxes, torch.randint(0, CLASSES, (count,), generator=random)
+
+
+def expected_of(rule: Any, seed: int, offset: float, **predictions: Any) -> TopKAssignment:
+    boxes, labels = make_boxes(seed, 9)
+    offsets = torch.tensor([0, 9])
+    result = assign_top_k(boxes, labels, offsets, SHAPES, STRIDES, rule, offset=offset, **predictions)
+    assert int(result.num_pos.sum()) > 9
+    return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("rule", [presets.pp_yoloe_atss, presets.atss])
+def test_a_rule_in_the_yolo_slot_gives_the_five_tensors(rule: Any, dtype: torch.dtype) -> None:
+    """The points say where they lie: the rule's own offset, 0 of atss, is not read."""
+    boxes, labels = make_boxes(1, 9)
+    padded, classes, mask = torch.full((1, 12, 4), torch.nan), torch.zeros(1, 12, 1), torch.zeros(1, 12, 1)
+    padded[0, :9], classes[0, :9, 0], mask[0, :9] = boxes, labels.float(), 1.0
+    scores, predicted = torch.rand(1, len(POINTS), CLASSES).to(dtype), torch.rand(1, len(POINTS), 4)
+    targets = YoloAssigner(CLASSES, STRIDES, rule)(scores, predicted, POINTS, classes, padded, mask)
+    expected = expected_of(rule, 1, offset=0.5)
+    assert torch.equal(targets.foreground, expected.matched >= 0)
+    rows = expected.matched[targets.foreground]
+    assert torch.equal(targets.gt_index[targets.foreground], rows)
+    assert torch.equal(targets.labels[targets.foreground], labels[rows])
+    assert torch.equal(targets.boxes[targets.foreground], boxes[rows])
+    assert torch.equal(targets.scores.sum(-1), expected.score.to(dtype))
+    assert [tensor.dtype for tensor in targets] == [torch.int64, torch.float32, dtype, torch.bool, torch.int64]
+
+
+class Instances(NamedTuple):
+    """Stands in for mmengine's InstanceData."""
+
+    bboxes: Tensor
+    labels: Tensor
+
+
+class AssignResult(NamedTuple):
+    """Stands in for mmdetection's."""
+
+    num_gts: int
+    gt_inds: Tensor
+    max_overlaps: Tensor
+    labels: Tensor
+
+
+class Registry(dict[str, type]):
+    """Stands in for mmengine's: a name is taken once, unless it is forced."""
+
+    def register_module(self, name: str, module: type, force: bool = False) -> None:
+        if name in self and not force:
+            raise KeyError(f"{name} is already registered")
+        self[name] = module
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """mmdetection's assigners and registry, as far as the adapter uses them."""
+    registry = Registry(ATSSAssigner=object)
+    members: dict[str, dict[str, Any]] = {
+        "mmdet": {},
+        "mmdet.models": {},
+        "mmdet.models.task_modules": {},
+        "mmdet.models.task_modules.assigners": {"AssignResult": AssignResult},
+        "mmdet.registry": {"TASK_UTILS": registry},
+    }
+    for name, values in members.items():
+        module = types.ModuleType(name)
+        vars(module).update(values)
+        monkeypatch.setitem(sys.modules, name, module)
+    return registry
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_mmdetections_atss_is_called_as_its_heads_call_it(registry: Registry, offset: float) -> None:
+    boxes, labels = make_boxes(2, 9)
+    centers = level_points(SHAPES, STRIDES, offset)
+    half = 4 * POINT_STRIDES[:, None]
+    priors = torch.cat((centers - half, centers + half), dim=1)
+    counts = [height * width for height, width in SHAPES]
+    assigner = FusedATSSAssigner(topk=9)
+    result = assigner.assign(types.SimpleNamespace(priors=priors), counts, Instances(boxes, labels), None)
+    expected = expected_of(presets.atss, 2, offset)
+    assert result.num_gts == 9
+    assert torch.equal(result.gt_inds, expected.matched[0] + 1)
+    assert torch.equal(result.labels, expected.labels[0])
+    assert torch.equal(result.max_overlaps, expected.iou[0])
+    nothing = assigner.assign(types.SimpleNamespace(priors=priors), counts, Instances(boxes[:0], labels[:0]))
+    assert (nothing.num_gts, nothing.gt_inds.any(), nothing.labels.unique().tolist()) == (0, False, [-1])
+
+
+def test_registered_assigners_can_be_pickled_and_replace_their_models(registry: Registry) -> None:
+    register_assigners()
+    register_assigners()  # twice is no error
+    assert registry["FusedATSSAssigner"] is FusedATSSAssigner
+    assert registry["ATSSAssigner"] is object
+    register_assigners(replace=True)
+    assert registry["ATSSAssigner"] is FusedATSSAssigner
+    assert pickle.loads(pickle.dumps(registry["ATSSAssigner"](topk=5))).rule.k == 5
+
+
+@pytest.mark.parametrize(
+    ("argument", "arguments"),
+    [
+        ("alpha", {"alpha": 0.8}),
+        ("ignore_iof_thr", {"ignore_iof_thr": 0.5}),
+        ("iou_calculator", {"iou_calculator": {}}),
+    ],
+)
+def test_what_mmdetections_assigner_has_and_ours_has_not_is_refused(argument: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"^{argument}: expected .*, got "):
+        FusedATSSAssigner(**arguments)
+
+
+def test_grids_are_read_from_priors() -> None:
+    for offset in (0.0, 0.5):
+        points = level_points(SHAPES, STRIDES, offset)
+        assert grids_of_priors(points, POINT_STRIDES) == (SHAPES, list(STRIDES), offset)
+    assert grids_of_priors(torch.empty(0, 2), torch.empty(0)) == ([], [], 0.5)
+
+
+def test_torchvisions_fcos_trains_by_atss() -> None:
+    pytest.importorskip("torchvision")
+    from torchvision.models.detection import fcos_resnet50_fpn
+
+    from pseudo_iou_ops.integrations.torchvision import use_in_fcos, use_in_retinanet
+
+    model: Any = use_in_fcos(fcos_resnet50_fpn(weights=None, weights_backbone=None, min_size=128), presets.atss)
+    boxes, labels = make_boxes(3, 5)
+    seen: list[Tensor] = []
+    compute_loss = model.head.compute_loss
+    model.head.compute_loss = lambda *args: seen.append(args[3][0]) or compute_loss(*args)
+    model.train()([torch.rand(3, 128, 128)], [{"boxes": boxes.clamp(0, 128), "labels": labels}])
+    packed = pack_boxes([boxes.clamp(0, 128)], [labels])
+    shapes = [(side, side) for side in (16, 8, 4, 2, 1)]
+    expected = assign_top_k(*packed, shapes, STRIDES, presets.atss)
+    assert int(expected.num_pos.sum()) > 0
+    assert torch.equal(seen[0], expected.matched[0])
+    for use_in in (use_in_fcos, use_in_retinanet):
+        with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got str"):
+            use_in(fcos_resnet50_fpn(weights=None, weights_backbone=None, min_size=128), "atss")
+
+
+def test_detectron2s_fcos_takes_atss_at_its_own_offset() -> None:
+    from integrations.test_stand_ins import STRIDES as LEVEL_STRIDES
+    from integrations.test_stand_ins import Boxes, Fcos
+    from integrations.test_stand_ins import Instances as Detectron2Instances
+
+    boxes, labels = make_boxes(4, 9)
+    model: Any = detectron2.use_in_fcos(Fcos(offset=0.5), presets.atss)
+    anchors = model.anchor_generator([torch.empty(1, 1, height, width) for height, width in SHAPES])
+    (given,), _ = model.label_anchors(anchors, [Detectron2Instances(Boxes(boxes), labels)])
+    expected = expected_of(presets.atss, 4, offset=0.5).labels[0]
+    assert LEVEL_STRIDES == STRIDES
+    assert torch.equal(given, torch.where(expected >= 0, expected, CLASSES))
+    with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got Linear"):
+        detectron2.use_in_fcos(Fcos(), nn.Linear(1, 1))  # type: ignore[arg-type]
