@@ -17,7 +17,7 @@ from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
 from .top_k import TopKAssignment, assign_top_k
 from .top_k_assigner import TopKAssigner, make_assigner
-from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
+from .top_k_rules import Atss
 
 __all__ = [
     "BACKGROUND",
@@ -29,9 +29,6 @@ __all__ = [
     "Atss",
     "PointAssigner",
     "PointPredictions",
-    "SimOta",
-    "SoftLabel",
-    "TaskAligned",
     "TopK",
     "TopKAssigner",
     "TopKAssignment",

@@ -68,8 +68,9 @@ def assign_top_k(
 ) -> TopKAssignment:
     """Let each ground truth of a batch choose its points, and give a point that several chose to one of them.
 
-    Scratch memory grows with the boxes, never with points times boxes. Nothing is read back by the host, and the result
-    has the same bits on CPU and CUDA and as :func:`pseudo_iou_ops.reference_top_k.assign_top_k`.
+    One call for all levels and images; on CUDA three kernel launches. Scratch memory never grows with points times
+    boxes, nothing is read back by the host, and the result has the same bits on CPU, CUDA and
+    :func:`pseudo_iou_ops.reference_top_k.assign_top_k`. The contract's chapter "Boxes choose points" defines it.
 
     Args:
         boxes: (M, 4) floating, ground truths as x1 y1 x2 y2 in input-image pixels, all images one after another.
@@ -85,7 +86,8 @@ def assign_top_k(
         ignore_offsets: (B+1,) int64 of the ignore boxes.
         valid_sizes: (B, 2) height and width of each image before padding: points at or beyond them are ignored, and no
             box chooses them.
-        out: an earlier result of the same shapes to write into; it is returned.
+        out: an earlier result of the same shapes to write into; it is returned. On CUDA its ``ltrb`` must begin on a
+            multiple of 16 bytes, as torch allocates it.
         validate: check the values of offsets and labels too. This waits for the device.
 
     Returns:
@@ -94,7 +96,7 @@ def assign_top_k(
     Raises:
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
-        RuntimeError: the boxes are on a device this install has no kernels for.
+        RuntimeError: the boxes are on a device this install has no kernels for, or ``out.ltrb`` is not aligned.
 
     Examples:
         >>> import torch

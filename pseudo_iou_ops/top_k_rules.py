@@ -1,4 +1,4 @@
-"""The rules of the assigners where boxes choose points, one frozen dataclass a family."""
+"""The rule of the assigner where boxes choose points."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ from typing import Literal
 from .rule import check_choice, check_flag, finite, set_field
 
 AtssMetric = Literal["anchor_iou", "pseudo_iou", "product"]
-Among = Literal["choosers", "holders", "all"]
-Overlap = Literal["iou", "ciou"]
-Candidates = Literal["inside", "all"]
-Region = Literal["box_or_center", "center"]
-Own = Literal["any", "own"]
+Among = Literal["choosers", "all"]
 
-# The position of a name is the code the kernels know it by (csrc/core/top_k_params.h).
+# The position of a name is the code the kernels know it by (csrc/core/atss.h).
 ATSS_METRICS: tuple[AtssMetric, ...] = ("anchor_iou", "pseudo_iou", "product")
-AMONG: tuple[Among, ...] = ("choosers", "holders", "all")
-OVERLAPS: tuple[Overlap, ...] = ("iou", "ciou")
-CANDIDATES: tuple[Candidates, ...] = ("inside", "all")
-REGIONS: tuple[Region, ...] = ("box_or_center", "center")
-OWN: tuple[Own, ...] = ("any", "own")
+
+AMONG: tuple[Among, ...] = ("choosers", "all")
 
 MAX_K = 32
-"""A box chooses at most so many points (of a level, for :class:`Atss`): a warp holds one a lane."""
-
-MAX_BETA = 8
+"""A box chooses among at most so many points of a level: kMaxK of csrc/core/top_k_params.h."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Atss:
         inclusive: True: a candidate passes from the threshold on, False: above it.
         inside_margin: in pixels; a positive lies farther than this from every side of its box.
         among: which boxes compete for a point that several chose, by their metric: the ``choosers``, or ``all`` boxes
-            of the image. (``holders`` is another family's.)
+            of the image.
         offset: where a level's point lies in its cell when the call does not say.
 
     Raises:
@@ -64,172 +55,27 @@ class Atss:
     anchor_scale: float = 8.0
     inclusive: bool = True
     inside_margin: float = 0.0
-    among: Literal["choosers", "all"] = "choosers"
+    among: Among = "choosers"
     offset: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_count("k", self.k)
+        _check_k(self.k)
         check_choice("metric", self.metric, ATSS_METRICS)
         _set_number(self, "anchor_scale", above=0.0)
         check_flag("inclusive", self.inclusive)
         _set_number(self, "inside_margin", at_least=0.0)
-        check_choice("among", self.among, ("choosers", "all"))
-        _set_number(self, "offset")
-
-
-@dataclass(frozen=True)
-class TaskAligned:
-    """Each box takes the points whose predictions fit it best in class and place (TOOD, Feng et al. 2021, section 3.2).
-
-    The alignment of a point is ``p^alpha * iou^beta``: its score for the class of the box, its predicted box's overlap.
-
-    Attributes:
-        k: points of a box.
-        alpha: power of the score, 0 or more.
-        beta: power of the overlap, a whole number from 0 to 8.
-        iou: ``iou``, or ``ciou`` (Zheng et al. 2020), floored at 0.
-        candidates: ``inside``: points inside the box alone; ``all``: every point may take one of the k places, and
-            those outside are dropped afterwards.
-        inside_margin: in pixels; a point inside lies farther than this from every side.
-        min_side: in pixels; a box with a shorter side is grown to it about its center for the test for inside.
-        among: which boxes compete for a point that several chose, by their overlap: the ``choosers``, the ``holders``
-            (boxes with the point inside), or ``all`` boxes of the image.
-        keep: after that, how many points a box keeps, its best first; None: all.
-        eps: added to the largest alignment of a box where the scores are divided by it.
-        offset: where a level's point lies in its cell when the call does not say.
-
-    Raises:
-        ValueError: a field has a value outside its domain.
-        TypeError: a field has the wrong type.
-
-    Examples:
-        >>> from dataclasses import replace
-        >>> from pseudo_iou_ops import presets
-        >>> replace(presets.yolov8, keep=1).k
-        10
-    """
-
-    k: int = 13
-    alpha: float = 1.0
-    beta: int = 6
-    iou: Overlap = "iou"
-    candidates: Candidates = "inside"
-    inside_margin: float = 0.0
-    min_side: float = 0.0
-    among: Among = "choosers"
-    keep: int | None = None
-    eps: float = 1e-9
-    offset: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_count("k", self.k)
-        _set_number(self, "alpha", at_least=0.0)
-        _check_count("beta", self.beta, at_least=0, at_most=MAX_BETA)
-        check_choice("iou", self.iou, OVERLAPS)
-        check_choice("candidates", self.candidates, CANDIDATES)
-        _set_number(self, "inside_margin", at_least=0.0)
-        _set_number(self, "min_side", at_least=0.0)
         check_choice("among", self.among, AMONG)
-        if self.keep is not None:
-            _check_count("keep", self.keep)
-        _set_number(self, "eps", above=0.0)
         _set_number(self, "offset")
 
 
-@dataclass(frozen=True)
-class SimOta:
-    """Each box takes as many of its cheapest points as its overlaps add up to (YOLOX, Ge et al. 2021).
-
-    Attributes:
-        radius: of the center region, in strides.
-        region: where a box's points lie: in the ``box_or_center`` region, or in the ``center`` region alone.
-        top_ious: how many of the largest overlaps are added up to the number of points.
-        iou_weight: of ``-log(IoU + eps)`` in the cost.
-        cls_weight: of the classification's cross entropy in the cost.
-        eps: added to the overlap under the logarithm.
-        root: take the root of class score times objectness.
-        candidates: ``any``: points in any box's region may be chosen; ``own``: those in the box's own region alone.
-        offset: where a level's point lies in its cell when the call does not say.
-
-    Raises:
-        ValueError: a field has a value outside its domain.
-        TypeError: a field has the wrong type.
-
-    Examples:
-        >>> from pseudo_iou_ops import presets
-        >>> presets.yolox.region
-        'center'
-    """
-
-    radius: float = 2.5
-    region: Region = "box_or_center"
-    top_ious: int = 10
-    iou_weight: float = 3.0
-    cls_weight: float = 1.0
-    eps: float = 1e-7
-    root: bool = False
-    candidates: Own = "any"
-    offset: float = 0.5
-
-    def __post_init__(self) -> None:
-        _set_number(self, "radius", above=0.0)
-        check_choice("region", self.region, REGIONS)
-        _check_count("top_ious", self.top_ious)
-        _set_number(self, "iou_weight", at_least=0.0)
-        _set_number(self, "cls_weight", at_least=0.0)
-        _set_number(self, "eps", above=0.0)
-        check_flag("root", self.root)
-        check_choice("candidates", self.candidates, OWN)
-        _set_number(self, "offset")
+def _check_k(k: object) -> None:
+    if not isinstance(k, int) or isinstance(k, bool):
+        raise TypeError(f"k: expected an integer, got {k!r}")
+    if not 1 <= k <= MAX_K:
+        raise ValueError(f"k: expected an integer in [1, {MAX_K}], got {k}")
 
 
-@dataclass(frozen=True)
-class SoftLabel:
-    """SimOTA's choice with RTMDet's cost: a soft class term, the overlap and a soft center prior (Lyu et al. 2022).
-
-    Attributes:
-        radius: of the center prior ``10^(distance in strides - radius)``.
-        top_ious: how many of the largest overlaps are added up to the number of points.
-        iou_weight: of ``-log(IoU + eps)`` in the cost.
-        eps: added to the overlap under the logarithm.
-        offset: where a level's point lies in its cell when the call does not say.
-
-    Raises:
-        ValueError: a field has a value outside its domain.
-        TypeError: a field has the wrong type.
-
-    Examples:
-        >>> from pseudo_iou_ops import presets
-        >>> presets.rtmdet.top_ious
-        13
-    """
-
-    radius: float = 3.0
-    top_ious: int = 13
-    iou_weight: float = 3.0
-    eps: float = 1e-7
-    offset: float = 0.5
-
-    def __post_init__(self) -> None:
-        _set_number(self, "radius")
-        _check_count("top_ious", self.top_ious)
-        _set_number(self, "iou_weight", at_least=0.0)
-        _set_number(self, "eps", above=0.0)
-        _set_number(self, "offset")
-
-
-TopKRule = Atss | TaskAligned | SimOta | SoftLabel
-"""Any of the four."""
-
-
-def _check_count(name: str, value: object, at_least: int = 1, at_most: int = MAX_K) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    if not at_least <= value <= at_most:
-        raise ValueError(f"{name}: expected an integer in [{at_least}, {at_most}], got {value}")
-
-
-def _set_number(rule: TopKRule, name: str, at_least: float | None = None, above: float | None = None) -> None:
+def _set_number(rule: Atss, name: str, at_least: float | None = None, above: float | None = None) -> None:
     value = finite(name, getattr(rule, name))
     if at_least is not None and not value >= at_least:
         raise ValueError(f"{name}: expected a number of at least {at_least:g}, got {value}")

@@ -60,7 +60,8 @@ class Candidate(NamedTuple):
 
 def assert_same_bits(actual: Any, expected: Any) -> None:
     """Two assignments field by field: shape, dtype and every bit, so that -0.0 and NaN are told apart."""
-    for name, one, other in zip(Expected._fields, actual, expected, strict=True):
+    names = getattr(actual, "_fields", Expected._fields)
+    for name, one, other in zip(names, actual, expected, strict=True):
         assert one.dtype == other.dtype, f"{name}: {one.dtype} is not {other.dtype}"
         assert one.shape == other.shape, f"{name}: {tuple(one.shape)} is not {tuple(other.shape)}"
         one, other = one.cpu(), other.cpu()

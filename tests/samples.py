@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops import AssignRule, Atss
 from pseudo_iou_ops.rule import METRIC_TRAITS, METRICS
 
 LevelShapes = tuple[tuple[int, int], ...]
@@ -40,7 +40,7 @@ class Sample:
     offsets: Tensor
     level_shapes: LevelShapes = LEVEL_SHAPES
     strides: tuple[float, ...] = STRIDES
-    rule: AssignRule = DEFAULT_RULE
+    rule: AssignRule | Atss = DEFAULT_RULE
     offset: float | None = None
     ignore_boxes: Tensor | None = None
     ignore_offsets: Tensor | None = None
@@ -186,11 +186,12 @@ def registration_inputs() -> list[Sample]:
 
 
 def op_call(sample: Sample, overload: str = "default") -> tuple[Any, tuple[Any, ...]]:
-    """The op that `assign` calls for a sample and its positional arguments, as the dispatcher sees them."""
+    """The op that a sample's call runs and its positional arguments, as the dispatcher sees them."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    from pseudo_iou_ops import assign
+    from pseudo_iou_ops import assign, assign_top_k
 
+    function: Callable[..., Any] = assign if isinstance(sample.rule, AssignRule) else assign_top_k
     calls = []
 
     class Recorder(TorchDispatchMode):
@@ -199,9 +200,9 @@ def op_call(sample: Sample, overload: str = "default") -> tuple[Any, tuple[Any, 
                 calls.append((func, tuple(args)))
             return func(*args, **(kwargs or {}))
 
-    out = assign(*sample.args(), **sample.kwargs()) if overload == "out" else None
+    out = function(*sample.args(), **sample.kwargs()) if overload == "out" else None
     with Recorder():
-        assign(*sample.args(), **sample.kwargs(), out=out)
+        function(*sample.args(), **sample.kwargs(), out=out)
     (call,) = calls
     return call
 

@@ -63,20 +63,30 @@ class NearestCells {
   int after_, before_;
 };
 
-// A level as a box sees it.
-struct AtssLevel {
-  CellLine columns, rows;
-};
+// Finds the cells of ranks 0 to count - 1; there must be so many.
+PIOU_HOST_DEVICE void rank_cells(const CellLine& line, float center, int count, int* cell_of_rank) {
+  NearestCells nearest(line, center);
+  for (int rank = 0; rank < count; ++rank) cell_of_rank[rank] = nearest.next();
+}
 
-PIOU_HOST_DEVICE AtssLevel atss_level(const TopKParams& params, int64_t image, int index) {
+// The columns or the rows of a level, short of the image's padding.
+PIOU_HOST_DEVICE CellLine valid_line(const TopKParams& params, int64_t image, int index, bool is_row) {
   const Level& level = params.levels[index];
-  AtssLevel result{{level.width, params.offset, level.stride}, {level.height, params.offset, level.stride}};
-  if (params.valid_sizes != nullptr) {
-    const float height = params.valid_sizes[2 * image], width = params.valid_sizes[2 * image + 1];
-    if (width == width) result.columns.count = result.columns.first_not_below(width);
-    if (height == height) result.rows.count = result.rows.first_not_below(height);
-  }
-  return result;
+  CellLine line{is_row ? level.height : level.width, params.offset, level.stride};
+  if (params.valid_sizes == nullptr) return line;
+  const float size = params.valid_sizes[2 * image + (is_row ? 0 : 1)];
+  if (size == size) line.count = line.first_not_below(size);
+  return line;
+}
+
+PIOU_HOST_DEVICE float center_x(const Box& box) { return (box.x1 + box.x2) / 2.0f; }
+PIOU_HOST_DEVICE float center_y(const Box& box) { return (box.y1 + box.y2) / 2.0f; }
+
+// Of a row of so high a rank, how many columns can be among the k closest: a point has at least as many as
+// close as its ranks, counted from 1, multiply to.
+PIOU_HOST_DEVICE int columns_in_reach(int k, int row_rank, int columns) {
+  const int reach = k / (row_rank + 1);
+  return reach < columns ? reach : columns;
 }
 
 // Orders the candidates of a level: by distance from the center, then by the ranks of their row and column.
@@ -113,6 +123,19 @@ PIOU_HOST_DEVICE float atss_threshold(const float* values, int count) {
   float squares = 0.0f;
   for (int i = 0; i < count; ++i) squares += (values[i] - mean) * (values[i] - mean);
   return mean + std::sqrt(squares / static_cast<float>(count - 1));
+}
+
+// The strongest claim of all boxes of an image to a point; there must be a valid one.
+PIOU_HOST_DEVICE int64_t strongest_claim(const TopKParams& params, const AtssRule& rule, const Rows& rows,
+                                         float stride, float x, float y) {
+  int64_t strongest = kBackground;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const Box box = load_box(params.boxes, row);
+    if (!is_valid(box)) continue;
+    const int64_t claim = claim_of(atss_value(rule, stride, box, x, y), row);
+    if (claim > strongest) strongest = claim;
+  }
+  return strongest;
 }
 
 }  // namespace pseudo_iou_ops

@@ -3,75 +3,13 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <limits>
 #include <vector>
 
 #include "assign_boards.h"
+#include "ignore_cpu.h"
+#include "point_tasks.h"
 
 namespace pseudo_iou_ops {
-
-// Smaller tasks scan the boxes more often; larger ones leave threads without work.
-constexpr int kPointsPerTask = 16384;
-
-struct AssignTask {
-  int64_t image;
-  int level;
-  int first_row, last_row;
-};
-
-inline std::vector<AssignTask> assign_tasks(const AssignParams& params) {
-  std::vector<AssignTask> tasks;
-  for (int64_t image = 0; image < params.num_images; ++image) {
-    for (int level = 0; level < params.num_levels; ++level) {
-      const int height = params.levels[level].height, width = params.levels[level].width;
-      if (width == 0) continue;
-      const int rows = std::max(1, kPointsPerTask / width);
-      for (int first = 0, last; first < height; first = last) {
-        last = first + std::min(rows, height - first);
-        tasks.push_back({image, level, first, last});
-      }
-    }
-  }
-  return tasks;
-}
-
-inline void add_count(int64_t* counter, int64_t count) {
-  static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "counters are plain integers");
-  reinterpret_cast<std::atomic<int64_t>*>(counter)->fetch_add(count, std::memory_order_relaxed);
-}
-
-// Counts the positives of a task. Neighbours share a box: one atomic addition a run of them, not a point.
-class PositiveCounter {
- public:
-  PositiveCounter(const AssignParams& params, int64_t image) : params_(params), image_(image) {}
-  PositiveCounter(const PositiveCounter&) = delete;
-  PositiveCounter& operator=(const PositiveCounter&) = delete;
-  ~PositiveCounter() {
-    end_run();
-    if (positives_ > 0) add_count(params_.num_pos + image_, positives_);
-  }
-
-  // Counts one positive point of a box.
-  void add(int64_t row) {
-    if (row != row_) {
-      end_run();
-      row_ = row;
-    }
-    ++run_;
-  }
-
- private:
-  void end_run() {
-    if (run_ > 0) add_count(params_.pos_per_box + row_, run_);
-    positives_ += run_;
-    run_ = 0;
-  }
-
-  const AssignParams& params_;
-  int64_t image_;
-  int64_t row_ = -1, run_ = 0, positives_ = 0;
-};
 
 // One thread's worker: runs tasks one after another, reusing its scratch memory.
 template <class Board>
@@ -79,7 +17,7 @@ class AssignWorker {
  public:
   explicit AssignWorker(const AssignParams& params) : params_(params) {}
 
-  void run(const AssignTask& task) {
+  void run(const PointTask& task) {
     start(task);
     fill_background();
     find_visits();
@@ -87,29 +25,15 @@ class AssignWorker {
       visit_boxes();
       write_points();
     }
-    if (params_.ignore_boxes != nullptr) ignore_regions();
-    if (params_.valid_sizes != nullptr) ignore_padding();
+    IgnoredPoints(params_, image_, grid_, valid_, first_output_).write();
   }
 
  private:
-  void start(const AssignTask& task) {
-    const Level& level = params_.levels[task.level];
+  void start(const PointTask& task) {
     image_ = task.image;
-    grid_ = {level, Axis(level.width, params_.offset, level.stride),
-             Axis(level.height, params_.offset, level.stride), task.first_row, task.last_row};
-    first_output_ = task.image * params_.num_points + level.first_point +
-                    static_cast<int64_t>(task.first_row) * level.width;
-    valid_columns_ = level.width;
-    valid_rows_ = level.height;
-    if (params_.valid_sizes != nullptr) {
-      valid_rows_ = cells_before(grid_.y_axis, level.height, params_.valid_sizes[2 * task.image]);
-      valid_columns_ = cells_before(grid_.x_axis, level.width, params_.valid_sizes[2 * task.image + 1]);
-    }
-  }
-
-  // A size that is not a number has no padding: a comparison with it is never true.
-  static int cells_before(const Axis& axis, int count, float size) {
-    return size == size ? axis.first_not_below(size) : count;
+    grid_ = grid_of(params_, task);
+    first_output_ = first_output_of(params_, task);
+    valid_ = valid_cells(params_.valid_sizes, image_, grid_);
   }
 
   void fill_background() const {
@@ -119,17 +43,6 @@ class AssignWorker {
     std::fill_n(params_.ltrb + 4 * first_output_, 4 * points, 0.0f);
     std::fill_n(params_.pseudo_iou + first_output_, points, 0.0f);
     std::fill_n(params_.centerness + first_output_, points, 0.0f);
-  }
-
-  // The cells of the task, short of the padding, whose points a box holds at most `reach` from each of its
-  // sides; false if there are none.
-  bool cells_inside(const Box& box, float reach, Cells& rows, Cells& columns) const {
-    rows = grid_.y_axis.between(box.y1, box.y2, reach);
-    rows = {std::max(rows.begin, grid_.first_row), std::min({rows.end, grid_.last_row, valid_rows_})};
-    if (rows.begin >= rows.end) return false;
-    columns = grid_.x_axis.between(box.x1, box.x2, reach);
-    columns.end = std::min(columns.end, valid_columns_);
-    return columns.begin < columns.end;
   }
 
   // Half of a side is the least that the larger of the distances to its ends can be, and rounding keeps that.
@@ -153,7 +66,7 @@ class AssignWorker {
       Visit visit{load_box(params_.boxes, row), static_cast<int>(row - boxes_.begin), {}, {}, {}, {}};
       if (!(visit.box.y2 > first_y && visit.box.y1 < last_y)) continue;
       if (!is_valid(visit.box) || !can_be_in_range(grid_.level, visit.box)) continue;
-      if (!cells_inside(visit.box, grid_.level.high, visit.rows, visit.columns)) continue;
+      if (!cells_inside(grid_, valid_, visit.box, grid_.level.high, visit.rows, visit.columns)) continue;
       find_hole(visit);
       visits_.push_back(visit);
       for (int cell_row = visit.rows.begin; cell_row < visit.rows.end; ++cell_row) {
@@ -286,7 +199,7 @@ class AssignWorker {
     return written_quality(params_.rule.metric, chosen_.pseudo_iou.data(), chosen_.centerness.data());
   }
 
-  void write_positives(int64_t first_output, int count, PositiveCounter& counter) const {
+  void write_positives(int64_t first_output, int count, PositiveCounter<AssignParams>& counter) const {
     // The rule is read once: the stores below could change it, for all the compiler knows.
     const float divisor = params_.rule.normalize_by_stride ? grid_.level.stride : 1.0f;
     int64_t* PIOU_RESTRICT matched = params_.matched + first_output;
@@ -319,35 +232,11 @@ class AssignWorker {
     params_.matched_labels[output] = kIgnored;
   }
 
-  void ignore_regions() const {
-    const Rows regions = image_rows(params_.ignore_offsets, image_, params_.num_ignore_boxes);
-    for (int64_t region_row = regions.begin; region_row < regions.end; ++region_row) {
-      const Box region = load_box(params_.ignore_boxes, region_row);
-      Cells rows, columns;
-      if (!is_valid(region) || !cells_inside(region, std::numeric_limits<float>::infinity(), rows, columns))
-        continue;
-      for (int row = rows.begin; row < rows.end; ++row) {
-        for (int column = columns.begin; column < columns.end; ++column) {
-          const int64_t output = first_output_ + grid_.row_start(row) + column;
-          if (params_.matched[output] == kBackground) write_ignored(output);
-        }
-      }
-    }
-  }
-
-  void ignore_padding() const {
-    for (int row = grid_.first_row; row < grid_.last_row; ++row) {
-      for (int column = row < valid_rows_ ? valid_columns_ : 0; column < grid_.level.width; ++column) {
-        write_ignored(first_output_ + grid_.row_start(row) + column);
-      }
-    }
-  }
-
   const AssignParams& params_;
   int64_t image_ = 0;
   Grid grid_{};
   Rows boxes_{};
-  int valid_rows_ = 0, valid_columns_ = 0;
+  ValidCells valid_{};
   int64_t first_output_ = 0;
   std::vector<Visit> visits_;
   std::vector<Cells> touched_;

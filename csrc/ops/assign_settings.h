@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../core/assign_params.h"
+#include "levels.h"
 
 namespace pseudo_iou_ops {
 
@@ -24,13 +25,7 @@ struct AssignSettings {
   const std::vector<double>& regress_ranges;  // low0, high0, ... or empty
   bool open_ranges, normalize_by_stride;
 
-  int64_t num_points() const {
-    int64_t points = 0;
-    for (size_t level = 0; level < strides.size(); ++level) {
-      points += level_shapes[2 * level] * level_shapes[2 * level + 1];
-    }
-    return points;
-  }
+  int64_t num_points() const { return count_points(level_shapes); }
 };
 
 // Open bounds become the closed ones between the neighbouring floats, which hold the same numbers.
@@ -62,17 +57,8 @@ inline Rule make_rule(const AssignSettings& settings) {
 inline void apply_settings(const AssignSettings& settings, AssignParams& params) {
   params.offset = static_cast<float>(settings.offset);
   params.rule = make_rule(settings);
-  params.num_levels = static_cast<int>(settings.strides.size());
-  params.num_points = 0;
-  for (int index = 0; index < params.num_levels; ++index) {
-    Level& level = params.levels[index];
-    level.height = static_cast<int>(settings.level_shapes[2 * index]);
-    level.width = static_cast<int>(settings.level_shapes[2 * index + 1]);
-    level.first_point = params.num_points;
-    level.stride = static_cast<float>(settings.strides[index]);
-    set_range(settings, index, level);
-    params.num_points += static_cast<int64_t>(level.height) * level.width;
-  }
+  set_levels(settings.level_shapes, settings.strides, params);
+  for (int index = 0; index < params.num_levels; ++index) set_range(settings, index, params.levels[index]);
 }
 
 }  // namespace pseudo_iou_ops

@@ -4,7 +4,8 @@
 
 #include "../core/top_k_params.h"
 #include "allocate.h"
-#include "checks.h"
+#include "ground_truths.h"
+#include "levels.h"
 
 namespace pseudo_iou_ops {
 
@@ -18,13 +19,7 @@ struct TopKArguments {
 
   int64_t num_images() const { return offsets.numel() - 1; }
   int64_t num_boxes() const { return boxes.size(0); }
-  int64_t num_points() const {
-    int64_t points = 0;
-    for (size_t level = 0; level < strides.size(); ++level) {
-      points += level_shapes[2 * level] * level_shapes[2 * level + 1];
-    }
-    return points;
-  }
+  int64_t num_points() const { return count_points(level_shapes); }
 };
 
 struct TopKOutputs {
@@ -32,27 +27,9 @@ struct TopKOutputs {
 };
 
 inline void check_arguments(const TopKArguments& a) {
-  check_boxes("boxes", a.boxes);
-  check_tensor("labels", a.labels, ScalarType::Long, 1);
-  check_size("labels", a.labels, 0, a.num_boxes());
-  check_device("labels", a.labels, a.boxes);
-  STD_TORCH_CHECK(a.offsets.numel() > 0, "offsets: expected at least one entry, got none");
-  check_offsets("offsets", a.offsets, a.num_images(), a.boxes);
+  check_ground_truths(a);
   check_levels(a.level_shapes, a.strides, {});
   check_offset(a.offset);
-  STD_TORCH_CHECK(a.ignore_boxes.has_value() == a.ignore_offsets.has_value(),
-                  "ignore_boxes, ignore_offsets: expected both or neither");
-  if (a.ignore_boxes.has_value()) {
-    check_boxes("ignore_boxes", *a.ignore_boxes);
-    check_device("ignore_boxes", *a.ignore_boxes, a.boxes);
-    check_offsets("ignore_offsets", *a.ignore_offsets, a.num_images(), a.boxes);
-  }
-  if (a.valid_sizes.has_value()) {
-    check_tensor("valid_sizes", *a.valid_sizes, ScalarType::Float, 2);
-    check_size("valid_sizes", *a.valid_sizes, 0, a.num_images());
-    check_size("valid_sizes", *a.valid_sizes, 1, 2);
-    check_device("valid_sizes", *a.valid_sizes, a.boxes);
-  }
 }
 
 inline void check_outputs(const TopKArguments& a, const TopKOutputs& outputs) {
@@ -66,6 +43,8 @@ inline void check_outputs(const TopKArguments& a, const TopKOutputs& outputs) {
   check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
 }
 
+inline bool lies_on_host(const Tensor& tensor) { return tensor.device().type() == DeviceType::CPU; }
+
 inline TopKParams make_params(const TopKArguments& a, const TopKOutputs& outputs) {
   TopKParams params{};
   params.boxes = a.boxes.const_data_ptr<float>();
@@ -74,19 +53,13 @@ inline TopKParams make_params(const TopKArguments& a, const TopKOutputs& outputs
   params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
   params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
   params.valid_sizes = data_or_null<float>(a.valid_sizes);
+  params.offsets_on_host = lies_on_host(a.offsets);
+  params.ignore_offsets_on_host = a.ignore_offsets.has_value() && lies_on_host(*a.ignore_offsets);
   params.num_images = a.num_images();
   params.num_boxes = a.num_boxes();
   params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
   params.offset = static_cast<float>(a.offset);
-  params.num_levels = static_cast<int>(a.strides.size());
-  for (int index = 0; index < params.num_levels; ++index) {
-    Level& level = params.levels[index];
-    level.height = static_cast<int>(a.level_shapes[2 * index]);
-    level.width = static_cast<int>(a.level_shapes[2 * index + 1]);
-    level.first_point = params.num_points;
-    level.stride = static_cast<float>(a.strides[index]);
-    params.num_points += static_cast<int64_t>(level.height) * level.width;
-  }
+  set_levels(a.level_shapes, a.strides, params);
   params.matched = outputs.matched.mutable_data_ptr<int64_t>();
   params.matched_labels = outputs.labels.mutable_data_ptr<int64_t>();
   params.ltrb = outputs.ltrb.mutable_data_ptr<float>();

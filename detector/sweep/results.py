@@ -29,9 +29,8 @@ class Result:
 
     cell: str
     seed: int
-    kept_points: float | None
-    """None, and the next too: the rule reads predictions."""
-    boxes_without_positive: float | None
+    kept_points: float
+    boxes_without_positive: float
     settings: str
     """:func:`settings_digest` of its configuration."""
     figures: dict[str, float]
@@ -74,13 +73,8 @@ def _result(row: dict[str, str]) -> Result:
     return Result(
         row["cell"],
         int(row["seed"]),
-        _share(row["kept_points"]),
-        _share(row["boxes_without_positive"]),
+        float(row["kept_points"]),
+        float(row["boxes_without_positive"]),
         row["settings"],
         figures,
     )
-
-
-def _share(text: str) -> float | None:
-    """csv writes None as an empty field."""
-    return float(text) if text else None

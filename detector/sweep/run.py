@@ -186,15 +186,15 @@ def _is_finished(cell: Cell, seed: int, config: Config, results: Sequence[Result
     return False
 
 
-def _result(cell: Cell, config: Config, kept: Kept | None, figures: dict[str, float], metrics: Sequence[str]) -> Result:
+def _result(cell: Cell, config: Config, kept: Kept, figures: dict[str, float], metrics: Sequence[str]) -> Result:
     missing = [name for name in metrics if name not in figures]
     if missing:
         raise UserError(f"metrics: the evaluation has no {', '.join(missing)}; it has {', '.join(figures)}")
     return Result(
         cell.name,
         config.train.seed,
-        None if kept is None else 100 * kept.points,
-        None if kept is None else 100 * kept.boxes_without_positive,
+        100 * kept.points,
+        100 * kept.boxes_without_positive,
         settings_digest(config),
         {name: figures[name] for name in metrics},
     )

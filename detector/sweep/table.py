@@ -9,7 +9,6 @@ from .plan import Cell, Sweep
 from .results import Result
 
 NOT_RUN = "not run"
-NEEDS_PREDICTIONS = "needs predictions"
 
 
 def markdown_table(sweep: Sweep, results: Sequence[Result]) -> str:
@@ -42,13 +41,9 @@ def _row(cell: Cell, published: Sequence[str], metrics: Sequence[str], results: 
     return [
         *row,
         str(len(results)),
-        _share(results[0].kept_points),
-        _share(results[0].boxes_without_positive),
+        f"{results[0].kept_points:.1f}",
+        f"{results[0].boxes_without_positive:.1f}",
     ]
-
-
-def _share(percent: float | None) -> str:
-    return NEEDS_PREDICTIONS if percent is None else f"{percent:.1f}"
 
 
 def _figure(values: Sequence[float]) -> str:

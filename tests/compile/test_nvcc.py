@@ -19,7 +19,7 @@ FLAGS = ["-std=c++17", "-O3", "-fmad=false"]  # -fmad=false as in setup.py
 BUDGET = json.loads(Path(__file__).with_name("ptxas_budget.json").read_text())["kernels"]
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/launch/*.cu"))
-LABELS = "csrc/launch/assign.cu"  # labels are discrete: there every rounding counts
+LABELS = ("csrc/launch/assign.cu", "csrc/launch/atss.cu")  # labels are discrete: there every rounding counts
 
 # Of a multiprocessor: 32-bit registers, threads, bytes of shared memory (CUDA C++ Programming Guide).
 MULTIPROCESSORS = {
@@ -124,8 +124,9 @@ def test_ptx_of_the_losses_moves_sixteen_bytes_at_a_time(compiled: Callable[[str
     assert len(re.findall(r"st\.global\.wb\.v4\.u32", ptx)) == 16
 
 
-def test_ptx_of_the_labels_rounds_every_operation(compiled: Callable[[str], Compiled]) -> None:
-    ptx = compiled(LABELS).ptx
+@pytest.mark.parametrize("source", LABELS)
+def test_ptx_of_the_labels_rounds_every_operation(source: str, compiled: Callable[[str], Compiled]) -> None:
+    ptx = compiled(source).ptx
     assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32", "sqrt.rn.f32"} <= set(re.findall(r"\w+\.rn\.f32", ptx))
     for forbidden in (
         r"\bfma\.",
@@ -134,15 +135,16 @@ def test_ptx_of_the_labels_rounds_every_operation(compiled: Callable[[str], Comp
         r"\.ftz",
         r"\b(?:add|sub|mul)\.f32",
     ):
-        assert not re.search(forbidden, ptx), f"{forbidden} in the PTX of {LABELS}"
+        assert not re.search(forbidden, ptx), f"{forbidden} in the PTX of {source}"
 
 
-def test_the_scan_would_notice_contraction(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", LABELS)
+def test_the_scan_would_notice_contraction(source: str, tmp_path: Path) -> None:
     """Without -fmad=false nvcc fuses: the scan above must be able to fail."""
     assert NVCC is not None
     target = tmp_path / "kernels.ptx"
     subprocess.run(
-        [NVCC, "-std=c++17", "-O3", "-ptx", "-arch=sm_90", LABELS, "-o", str(target)],
+        [NVCC, "-std=c++17", "-O3", "-ptx", "-arch=sm_90", source, "-o", str(target)],
         cwd=ROOT,
         check=True,
     )

@@ -223,12 +223,20 @@ inline unsigned __ballot_sync(unsigned mask, bool vote) {
   return cuda_shim::machine()->ballot(vote);
 }
 
+inline void __syncwarp() { __ballot_sync(0xffffffffu, false); }
+
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 inline unsigned long long atomicAdd(unsigned long long* address, unsigned long long value) {
   const unsigned long long old = *address;
   *address = old + value;
+  return old;
+}
+
+inline long long atomicMax(long long* address, long long value) {
+  const long long old = *address;
+  *address = std::max(old, value);
   return old;
 }
 

@@ -3,6 +3,7 @@
 
 #include "../../csrc/ops/assign_settings.h"
 #include "assign_run.h"
+#include "atss_run.h"
 #include "faulty_kernels.h"
 #include "losses.h"
 
@@ -48,6 +49,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
 
 PYBIND11_MODULE(_emulated, m) {
   m.def("assign", &assign);
+  m.def("assign_atss", &atss_run::assign_atss);
   m.def("class_loss", &losses::class_loss);
   m.def("ltrb_loss", &losses::ltrb_loss);
   m.def("scale", &losses::scale);

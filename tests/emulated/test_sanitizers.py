@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from emulated import build, emulated_call, loss_call
+from emulated import build, emulated_call, loss_call, top_k_call
 from loss_samples import DTYPES, LAYOUTS, box_sample, class_sample
 from samples import sample_inputs
+from top_k_samples import atss_inputs
 
 SCRIPT = Path(__file__).with_name("run_sanitized.py")
 
@@ -51,7 +52,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = [sample for sample in sample_inputs() if sample.num_pairs < 20_000]
     path = tmp_path_factory.mktemp("sanitized") / "cases.pickle"
     assign_cases = {sample.name: emulated_call.arguments(sample) for sample in small}
-    path.write_bytes(pickle.dumps(assign_cases | loss_cases()))
+    chosen = [sample for sample in atss_inputs() if sample.num_pairs < 20_000]
+    top_k_cases = {f"atss-{sample}": top_k_call.assign_atss(sample) for sample in chosen}
+    path.write_bytes(pickle.dumps(assign_cases | top_k_cases | loss_cases()))
     return path
 
 
@@ -67,6 +70,17 @@ def test_address_sanitizer_notices_an_overrun_of_a_loss(tmp_path: Path) -> None:
     levels, channels, *rest = case["positional"]
     path = tmp_path / "broken.pickle"
     path.write_bytes(pickle.dumps({"broken": case | {"positional": (levels, channels + 1, *rest)}}))
+    done = run("address", path, sanitizer_library("libasan.so"))
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+
+
+def test_address_sanitizer_notices_an_overrun_where_boxes_choose(tmp_path: Path) -> None:
+    (sample,) = (sample for sample in atss_inputs() if sample.name == "one_image")
+    case = top_k_call.assign_atss(sample)
+    boxes, labels, *rest = case["positional"]
+    path = tmp_path / "broken.pickle"
+    path.write_bytes(pickle.dumps({"broken": case | {"positional": (boxes, labels[:0], *rest)}}))
     done = run("address", path, sanitizer_library("libasan.so"))
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr

@@ -168,7 +168,7 @@ void choose_settings(Bytes& bytes, AssignParams& params) {
 template <class Board>
 void run_tasks(const AssignParams& params) {
   AssignWorker<Board> worker(params);
-  for (const AssignTask& task : assign_tasks(params)) worker.run(task);
+  for (const PointTask& task : point_tasks(params)) worker.run(task);
 }
 
 void check_image(const AssignParams& params, const Outputs& outputs, int64_t image, Array<int64_t>& taken) {

@@ -60,6 +60,13 @@ def test_a_rule_in_the_yolo_slot_gives_the_five_tensors(rule: Any, dtype: torch.
     assert [tensor.dtype for tensor in targets] == [torch.int64, torch.float32, dtype, torch.bool, torch.int64]
 
 
+def test_a_yolo_slot_refuses_what_it_can_not_do() -> None:
+    with pytest.raises(ValueError, match="soft: expected False with an Atss, whose matches score 1, got True"):
+        YoloAssigner(CLASSES, STRIDES, presets.atss, soft=True)
+    with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got str"):
+        YoloAssigner(CLASSES, STRIDES, "atss")  # type: ignore[arg-type]
+
+
 class Instances(NamedTuple):
     """Stands in for mmengine's InstanceData."""
 
@@ -169,8 +176,8 @@ def test_torchvisions_fcos_trains_by_atss() -> None:
     assert int(expected.num_pos.sum()) > 0
     assert torch.equal(seen[0], expected.matched[0])
     for use_in in (use_in_fcos, use_in_retinanet):
-        with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got TaskAligned"):
-            use_in(fcos_resnet50_fpn(weights=None, weights_backbone=None, min_size=128), presets.tood)
+        with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got str"):
+            use_in(fcos_resnet50_fpn(weights=None, weights_backbone=None, min_size=128), "atss")
 
 
 def test_detectron2s_fcos_takes_atss_at_its_own_offset() -> None:

@@ -8,6 +8,7 @@ import copy
 import doctest
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,13 +17,15 @@ from doc_blocks import BLOCKS, Block
 from integrations import mmcv_stub
 from torch import Tensor
 
+from benchmarks.workloads import CocoBoxes
+
 mmcv_stub.install()
 
 from mmdet.models.dense_heads import FCOSHead  # noqa: E402
 from mmdet.registry import MODELS, TASK_UTILS  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 
-from pseudo_iou_ops import AssignRule, level_points, presets  # noqa: E402
+from pseudo_iou_ops import AssignRule, assign_top_k, level_points, pack_boxes, presets  # noqa: E402
 from pseudo_iou_ops.integrations.mmdetection import register, use_in_fcos_head  # noqa: E402
 from pseudo_iou_ops.reference import assign as reference_assign  # noqa: E402
 
@@ -132,6 +135,35 @@ def test_the_registered_assigner_agrees_with_the_reference() -> None:
     assert torch.equal(result.labels, expected.labels[0].clamp(min=-1))
     assert torch.equal(result.max_overlaps, expected.pseudo_iou[0])
     assert {-1, 0, 4} <= set(result.gt_inds.tolist())
+
+
+def test_atss_is_mmdetections_label_for_label() -> None:
+    """100 batches of COCO's boxes, moved by up to half a pixel: on whole ones distances tie, where topk promises no
+    order."""
+    workload = replace(CocoBoxes(), images=2)
+    assigner = TASK_UTILS.build({"type": "ATSSAssigner", "topk": 9})
+    random = torch.Generator().manual_seed(0)
+    positives = 0
+    for seed in range(100):
+        batch = workload.batch(seed)
+        boxes = [image + torch.rand(image.shape, generator=random) - 0.5 for image in batch.boxes]
+        shapes, strides = batch.pyramid.level_shapes, STRIDES
+        sizes = [height * width for height, width in shapes]
+        half = torch.tensor([4.0 * stride for stride in strides]).repeat_interleave(torch.tensor(sizes))[:, None]
+        points = level_points(shapes, strides, offset=0.0)
+        anchors = InstanceData(priors=torch.cat((points - half, points + half), dim=1))
+        result = assign_top_k(*pack_boxes(boxes, batch.labels), shapes, strides, presets.atss)
+        first_row = 0
+        for image, (own, labels) in enumerate(zip(boxes, batch.labels, strict=True)):
+            expected = assigner.assign(anchors, sizes, InstanceData(bboxes=own, labels=labels))
+            rows = torch.where(result.matched[image] >= 0, result.matched[image] - first_row, -1)
+            assert torch.equal(rows + 1, expected.gt_inds)
+            is_positive = rows >= 0
+            assert torch.equal(result.labels[image][is_positive], expected.labels[is_positive])
+            assert torch.equal(result.iou[image][is_positive], expected.max_overlaps[is_positive])
+            positives += int(is_positive.sum())
+            first_row += len(own)
+    assert positives > 5000
 
 
 def test_unknown_rules_and_heads_are_refused() -> None:

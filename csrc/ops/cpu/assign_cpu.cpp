@@ -7,7 +7,7 @@ namespace {
 
 template <class Board>
 void run_tasks(const AssignParams& params) {
-  const std::vector<AssignTask> tasks = assign_tasks(params);
+  const std::vector<PointTask> tasks = point_tasks(params);
   run_tasks_in_parallel(
       static_cast<int64_t>(tasks.size()), [&] { return AssignWorker<Board>(params); },
       [&](AssignWorker<Board>& worker, int64_t task) { worker.run(tasks[task]); });

@@ -6,43 +6,32 @@
 namespace pseudo_iou_ops {
 namespace {
 
-constexpr int64_t kPointsPerFill = 16384;
 constexpr int64_t kBoxesPerTask = 32;
 
-void fill_outputs(const TopKParams& params) {
+// Before the boxes come: no claims, no counts.
+void clear(const TopKParams& params) {
   std::fill_n(params.num_pos, params.num_images, int64_t{0});
   std::fill_n(params.pos_per_box, params.num_boxes, int64_t{0});
-  const int64_t points = params.num_images * params.num_points;
-  run_tasks_in_parallel((points + kPointsPerFill - 1) / kPointsPerFill, [] { return 0; },
-                        [&](int, int64_t task) {
-                          const int64_t first = task * kPointsPerFill;
-                          fill_background(params, first, std::min(kPointsPerFill, points - first));
-                        });
+  std::fill_n(params.matched, params.num_images * params.num_points, kBackground);
+  std::fill_n(params.matched_labels, params.num_images * params.num_points, kBackground);
 }
 
 struct Cpu {
   static void run(const TopKParams& params, const AtssRule& rule, const TopKArguments&) {
-    fill_outputs(params);
-    const std::vector<BoxTask> tasks = box_tasks(params, kBoxesPerTask);
-    std::vector<std::vector<Pick>> picks(tasks.size());
-    const auto make_worker = [&] { return AtssWorker(params, rule); };
-    const int64_t count = static_cast<int64_t>(tasks.size());
-    run_tasks_in_parallel(count, make_worker, [&](AtssWorker& worker, int64_t task) {
-      worker.choose(tasks[task], picks[task]);
-      for (const Pick& pick : picks[task]) claim(params, tasks[task].image, pick);
-    });
-    run_tasks_in_parallel(count, make_worker, [&](AtssWorker& worker, int64_t task) {
-      const int64_t image = tasks[task].image;
-      for (Pick& pick : picks[task]) {
-        if (!holds_claim(params, image, pick)) continue;
-        if (rule.all_boxes_compete && is_contested(params, image, pick)) worker.give_to_best(image, pick);
-        write_positive(params, image, pick, 1.0f);
-      }
-    });
-    if (params.ignore_boxes == nullptr && params.valid_sizes == nullptr) return;
+    clear(params);
+    const std::vector<BoxTask> box_tasks = tasks_of_boxes(params, kBoxesPerTask);
     run_tasks_in_parallel(
-        params.num_images, [] { return 0; },
-        [&](int, int64_t image) { IgnoredPoints(params, image).write(); });
+        static_cast<int64_t>(box_tasks.size()), [&] { return AtssWorker(params, rule); },
+        [&](AtssWorker& worker, int64_t task) { worker.choose(box_tasks[task]); });
+    const auto judge = [&](const ClaimedPoint& point) -> Verdict {
+      if (!rule.all_boxes_compete || !point.is_contested) return {point.claim, 1.0f};
+      const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
+      return {strongest_claim(params, rule, rows, point.stride, point.x, point.y), 1.0f};
+    };
+    const std::vector<PointTask> tasks = point_tasks(params);
+    run_tasks_in_parallel(
+        static_cast<int64_t>(tasks.size()), [] { return 0; },
+        [&](int, int64_t task) { write_points(params, tasks[task], judge); });
   }
 };
 

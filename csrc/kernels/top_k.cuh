@@ -1,0 +1,139 @@
+// What the assigners where boxes choose points share on a GPU: their first launch clears, the next let boxes
+// claim points, the last writes every point. Claims are integers whose maximum counts, so that no order of
+// the threads shows.
+#pragma once
+
+#include <algorithm>
+
+#include "../core/candidates.h"
+#include "../core/top_k_params.h"
+#include "cuda.h"
+
+namespace pseudo_iou_ops {
+
+constexpr int kTopKThreads = 256;
+constexpr unsigned kWholeWarp = 0xffffffffu;
+
+// A launch costs by the size of its parameters, so the common batch has a small table of offsets.
+constexpr int kFewImages = 64;
+
+// The offsets of one launch. Those that live on the host travel by value.
+template <int kCapacity>
+struct ImageOffsets {
+  const int64_t* device;  // null: by value
+  int values[kCapacity + 1];
+
+  PIOU_DEVICE Rows rows(int64_t image, int64_t num_boxes) const {
+    if (device != nullptr) return image_rows(device, image, num_boxes);
+    return {values[image], values[image + 1] < values[image] ? values[image] : values[image + 1]};
+  }
+};
+
+template <int kCapacity>
+struct OffsetsOfCall {
+  ImageOffsets<kCapacity> boxes, regions;
+};
+
+PIOU_DEVICE void raise_claim(int64_t* claim, int64_t value) {
+  atomicMax(reinterpret_cast<long long*>(claim), static_cast<long long>(value));
+}
+
+PIOU_DEVICE void add_to_count(int64_t* count, int64_t number) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(count), static_cast<unsigned long long>(number));
+}
+
+// A thread clears a point and the counters of its number.
+PIOU_KERNEL void clear_top_k_kernel(const PIOU_GRID_CONSTANT TopKParams params) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kTopKThreads + threadIdx.x;
+  if (index < params.num_images * params.num_points) {
+    params.matched[index] = kBackground;
+    params.matched_labels[index] = kBackground;
+  }
+  if (index < params.num_images) params.num_pos[index] = 0;
+  if (index < params.num_boxes) params.pos_per_box[index] = 0;
+}
+
+struct PointOfImage {
+  float stride, x, y;
+};
+
+PIOU_DEVICE PointOfImage point_of_image(const TopKParams& params, int64_t point) {
+  int index = 0;
+  while (index + 1 < params.num_levels && point >= params.levels[index + 1].first_point) ++index;
+  const Level& level = params.levels[index];
+  const int64_t cell = point - level.first_point;
+  return {level.stride, point_coordinate(static_cast<int>(cell % level.width), params.offset, level.stride),
+          point_coordinate(static_cast<int>(cell / level.width), params.offset, level.stride)};
+}
+
+PIOU_DEVICE bool is_in_region(const TopKParams& params, const Rows& regions, float x, float y) {
+  for (int64_t row = regions.begin; row < regions.end; ++row) {
+    const Box region = load_box(params.ignore_boxes, row);
+    if (is_valid(region) && is_inside(distances(region, x, y))) return true;
+  }
+  return false;
+}
+
+// Writes a point that no box has.
+PIOU_DEVICE void write_no_box(const TopKParams& params, int64_t output, bool is_ignored) {
+  params.matched[output] = is_ignored ? kIgnored : kBackground;
+  params.matched_labels[output] = is_ignored ? kIgnored : kBackground;
+  reinterpret_cast<float4*>(params.ltrb)[output] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  params.iou[output] = 0.0f;
+  params.score[output] = 0.0f;
+}
+
+// Writes a point whose box is that of a claim.
+PIOU_DEVICE void write_box(const TopKParams& params, int64_t output, const PointOfImage& point, int64_t claim,
+                           float score) {
+  const int64_t row = row_of_claim(claim);
+  const Distances d = distances(load_box(params.boxes, row), point.x, point.y);
+  params.matched[output] = row;
+  params.matched_labels[output] = params.labels[row];
+  reinterpret_cast<float4*>(params.ltrb)[output] = make_float4(d.l, d.t, d.r, d.b);
+  params.iou[output] = value_of_claim(claim);
+  params.score[output] = score;
+  add_to_count(params.pos_per_box + row, 1);
+}
+
+// Adds the positives of a warp, of which every lane brings one point or none.
+PIOU_DEVICE void count_positives(const TopKParams& params, int64_t image, bool is_positive) {
+  const int positives = __popc(__ballot_sync(kWholeWarp, is_positive));
+  if (threadIdx.x % 32 == 0 && positives > 0) add_to_count(params.num_pos + image, positives);
+}
+
+inline int64_t blocks_for(int64_t threads, int64_t threads_per_block) {
+  return (threads + threads_per_block - 1) / threads_per_block;
+}
+
+template <int kCapacity>
+ImageOffsets<kCapacity> image_offsets(const int64_t* offsets, bool on_host, int64_t num_images,
+                                      int64_t num_boxes) {
+  ImageOffsets<kCapacity> result{};
+  result.device = on_host ? nullptr : offsets;
+  for (int64_t entry = 0; on_host && entry <= num_images; ++entry) {
+    result.values[entry] = static_cast<int>(clamp(offsets[entry], 0, num_boxes));
+  }
+  return result;
+}
+
+template <int kCapacity>
+OffsetsOfCall<kCapacity> offsets_of_call(const TopKParams& params) {
+  return {
+      image_offsets<kCapacity>(params.offsets, params.offsets_on_host, params.num_images, params.num_boxes),
+      image_offsets<kCapacity>(params.ignore_offsets, params.ignore_offsets_on_host, params.num_images,
+                               params.num_ignore_boxes)};
+}
+
+// Calls launch(offsets) with the smaller table that holds the offsets on the host.
+template <class Launch>
+void with_offsets(const TopKParams& params, const Launch& launch) {
+  const bool by_value = params.offsets_on_host || params.ignore_offsets_on_host;
+  if (by_value && params.num_images > kFewImages) {
+    launch(offsets_of_call<kMaxImagesByValue>(params));
+  } else {
+    launch(offsets_of_call<kFewImages>(params));
+  }
+}
+
+}  // namespace pseudo_iou_ops

@@ -1,0 +1,95 @@
+"""Boxes choose points in a compiled, an exported and a fake call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from oracles import assert_same_bits
+from samples import LEVEL_SHAPES, STRIDES, Sample, op_call, training_batch
+from top_k_samples import PRESETS, atss_registration_inputs
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import Dim, export
+
+from pseudo_iou_ops import Atss, TopKAssignment, assign_top_k, presets
+
+SAMPLES = atss_registration_inputs()
+
+
+@pytest.mark.parametrize("rule", PRESETS.values(), ids=PRESETS.keys())
+def test_one_dynamic_graph(rule: Atss) -> None:
+    """A static and a dynamic graph, no third, and the bits of eager mode from both."""
+
+    def function(maps: list[Tensor], boxes: Tensor, labels: Tensor, offsets: Tensor) -> TopKAssignment:
+        shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
+        return assign_top_k(boxes, labels, offsets, shapes, STRIDES, rule)
+
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(function, fullgraph=True, backend=counter)
+    batches = [((640, 896), (9, 13)), ((384, 640), (30, 17)), ((512, 640), (2, 5)), ((256, 384), (3, 11))]
+    for number, (size, counts) in enumerate(batches):
+        sample = replace(training_batch(size, counts, seed=number), rule=rule)
+        maps = [torch.empty(1, 1, *shape) for shape in sample.level_shapes]
+        result = compiled(maps, sample.boxes, sample.labels, sample.offsets)
+        assert_same_bits(result, assign_top_k(*sample.args()))
+    assert counter.frame_count <= 2, f"{counter.frame_count} graphs"
+
+
+class Targets(nn.Module):
+    def forward(self, boxes: Tensor, labels: Tensor, offsets: Tensor) -> tuple[Tensor, ...]:
+        return tuple(assign_top_k(boxes, labels, offsets, LEVEL_SHAPES, STRIDES, presets.atss))
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["non_strict", "strict"])
+def test_export_with_any_number_of_boxes(strict: bool) -> None:
+    sample = training_batch((64, 96), (5, 3))
+    count = Dim("num_boxes")
+    program = export(
+        Targets(),
+        (sample.boxes, sample.labels, sample.offsets),
+        dynamic_shapes={"boxes": {0: count}, "labels": {0: count}, "offsets": {}},
+        strict=strict,
+    )
+    targets = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    assert torch.ops.pseudo_iou_ops.assign_atss.default in targets
+    for counts in ((5, 3), (11, 40), (2, 0)):
+        other = replace(training_batch((64, 96), counts, seed=7), rule=presets.atss)
+        result = program.module()(other.boxes, other.labels, other.offsets)
+        assert_same_bits(TopKAssignment(*result), assign_top_k(*other.args()))
+
+
+def metadata(tensors: Any) -> list[tuple[Any, ...]]:
+    return [(t.shape, t.dtype, t.stride(), t.layout, t.requires_grad) for t in tensors]
+
+
+def fake(mode: FakeTensorMode, value: Any, device: str) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    with mode:
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
+
+
+@pytest.mark.parametrize(("device", "offsets_device"), [("cpu", "cpu"), ("cuda", "cpu"), ("cuda", "cuda")])
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_fake_outputs_are_like_the_real_ones(sample: Sample, device: str, offsets_device: str) -> None:
+    op, args = op_call(sample)
+    names = [argument.name for argument in op._schema.arguments]
+    mode = FakeTensorMode()
+    fakes = [
+        fake(mode, value, offsets_device if name.endswith("offsets") else device)
+        for name, value in zip(names, args, strict=True)
+    ]
+    with mode:
+        outputs = op(*fakes)
+    assert metadata(outputs) == metadata(op(*args))
+    assert {output.device.type for output in outputs} == {device}
+
+
+def test_assign_top_k_of_meta_tensors() -> None:
+    out = assign_top_k(*SAMPLES[0].to("meta").args())
+    assert {field.device.type for field in out} == {"meta"}
+    assert metadata(out) == metadata(assign_top_k(*SAMPLES[0].args()))
