@@ -15,8 +15,6 @@ from .errors import UsageError
 Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
 Kind = Literal["points", "atss"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-SOFT_KINDS: tuple[Kind, ...] = ()
-"""Families whose rules read predictions: what a class score learns is how well the point's box fits."""
 
 Rule = AssignRule | Atss
 AtssPreset = Literal["atss", "pp_yoloe_atss", "pseudo_iou_atss"]

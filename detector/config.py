@@ -10,14 +10,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from .assign_config import SOFT_KINDS, AssignConfig
+from .assign_config import AssignConfig
 from .errors import UsageError
 
 T = TypeVar("T")
 # What a field may hold stands at the field; what several of them have to agree on is in check_config.
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
-NotNegativeNumber = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]
@@ -133,8 +132,6 @@ class LossConfig:
     """The paper's lambda."""
     weight_boxes_by_centerness: bool = False
     """FCOS's box loss: points weigh as their centerness, and the weights' sum divides."""
-    quality_beta: NotNegativeNumber = 0.0
-    """Where class scores learn the quality of a box (assign.kind): 0 is cross entropy, 2 the quality focal loss."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +289,6 @@ def check_config(config: Config) -> None:
     dataclass_from_dict(Config, dataclasses.asdict(config))
     config.assign.rule()
     classes, model = config.data.classes, config.model
-    _check_quality(config)
     if len(set(classes)) != len(classes):
         raise UsageError(f"data.classes: expected each class once, got {', '.join(classes)}")
     if model.weights == "none" and (model.norm, model.trainable_stages) != ("batch", 5):
@@ -304,22 +300,6 @@ def check_config(config: Config) -> None:
         raise UsageError(
             f"model.channels: expected a multiple of model.norm_groups, {model.norm_groups}, got {model.channels}"
         )
-
-
-def _check_quality(config: Config) -> None:
-    """Class scores that learn the quality of a box leave nothing for a centerness to tell."""
-    kind = config.assign.kind
-    if kind not in SOFT_KINDS:
-        return
-    for name, is_set in (
-        ("model.centerness", config.model.centerness),
-        ("loss.weight_boxes_by_centerness", config.loss.weight_boxes_by_centerness),
-    ):
-        if is_set:
-            raise UsageError(
-                f"{name}: expected False with assign.kind {kind}, whose class scores learn the quality of the box, "
-                "got True"
-            )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""The op whose boxes choose their points, as a module that holds a detector's strides, switches and encodings."""
+"""The op whose boxes choose their points, as a module that holds a detector's strides and switches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -11,12 +10,9 @@ from . import _checks
 from .assigner import PointAssigner
 from .packing import as_packed
 from .protocols import Assigner, PointPredictions
-from .rule import AssignRule, check_choice
-from .top_k import TopKAssignment, assign_top_k
-from .top_k_rules import Atss, TopKRule
-
-BoxFormat = Literal["xyxy", "ltrb"]
-ScoreKind = Literal["logits", "probabilities"]
+from .rule import AssignRule
+from .top_k import TopKAssignment, assign_top_k, check_top_k_rule
+from .top_k_rules import Atss
 
 
 class TopKAssigner(nn.Module):
@@ -24,13 +20,11 @@ class TopKAssigner(nn.Module):
 
     Args:
         strides: L strides in pixels.
-        rule: the switches: an :class:`Atss`, which reads no predictions, or a rule that does.
+        rule: the switches; see :class:`Atss` and :mod:`pseudo_iou_ops.presets`.
         offset: where a point lies in its cell; None takes the rule's.
-        box_format: ``xyxy``, predicted boxes in pixels, or ``ltrb``, distances in pixels from the point.
-        score_kind: ``logits`` or ``probabilities``.
 
     Raises:
-        ValueError: a stride, the offset or an encoding is out of its domain.
+        ValueError: a stride or the offset is out of its domain.
         TypeError: an argument has the wrong type.
 
     Examples:
@@ -43,32 +37,17 @@ class TopKAssigner(nn.Module):
         torch.Size([2])
     """
 
-    def __init__(
-        self,
-        strides: Sequence[float],
-        rule: TopKRule,
-        offset: float | None = None,
-        box_format: BoxFormat = "xyxy",
-        score_kind: ScoreKind = "logits",
-    ) -> None:
+    needs_predictions = False
+
+    def __init__(self, strides: Sequence[float], rule: Atss, offset: float | None = None) -> None:
         super().__init__()
         _checks.check_strides(strides)
-        if not isinstance(rule, TopKRule):
-            raise TypeError(f"rule: expected an Atss, got {type(rule).__name__}")
+        check_top_k_rule(rule)
         if offset is not None:
             _checks.check_offset(offset)
-        check_choice("box_format", box_format, get_args(BoxFormat))
-        check_choice("score_kind", score_kind, get_args(ScoreKind))
         self.strides = tuple(strides)
         self.rule = rule
         self.offset = rule.offset if offset is None else offset
-        self.box_format = box_format
-        self.score_kind = score_kind
-
-    @property
-    def needs_predictions(self) -> bool:
-        """Whether a call without predictions is an error: of every rule but :class:`Atss`."""
-        return not isinstance(self.rule, Atss)
 
     def forward(
         self,
@@ -91,7 +70,7 @@ class TopKAssigner(nn.Module):
             boxes: B times (M_b, 4), one tensor per image; or packed (M, 4), with ``offsets``.
             labels: B times (M_b,) int64; or packed (M,).
             offsets: (B+1,) int64 if the boxes are packed, None if they are lists.
-            predictions: of the same points, in the encodings of this assigner; needed by every rule but :class:`Atss`.
+            predictions: not read, so that a detector may call every :class:`Assigner` alike.
             ignore_boxes: B times (K_b, 4); or packed (K, 4), with ``ignore_offsets``.
             ignore_offsets: (B+1,) int64 if the ignore boxes are packed.
             valid_sizes: (B, 2) height and width of each image before padding.
@@ -102,26 +81,13 @@ class TopKAssigner(nn.Module):
             The :class:`TopKAssignment`.
 
         Raises:
-            ValueError: a shape, device, length or value is wrong, or predictions are missing.
+            ValueError: a shape, device, length or value is wrong.
             TypeError: a type or dtype is wrong.
             RuntimeError: the boxes are on a device this install has no kernels for.
         """
-        if predictions is None and self.needs_predictions:
-            raise ValueError(
-                f"predictions: expected PointPredictions, because {type(self.rule).__name__} reads them, got None"
-            )
         packed_boxes, packed_labels, offsets, ignored, ignore_offsets = as_packed(
             boxes, labels, offsets, ignore_boxes, ignore_offsets
         )
-        read: dict[str, Any] = {}
-        if predictions is not None:
-            read = {
-                "pred_boxes": predictions.boxes,
-                "scores": predictions.scores,
-                "objectness": predictions.objectness,
-                "box_format": self.box_format,
-                "score_kind": self.score_kind,
-            }
         return assign_top_k(
             packed_boxes,
             packed_labels,
@@ -129,7 +95,6 @@ class TopKAssigner(nn.Module):
             level_shapes,
             self.strides,
             self.rule,
-            **read,
             offset=self.offset,
             ignore_boxes=ignored,
             ignore_offsets=ignore_offsets,
@@ -139,27 +104,16 @@ class TopKAssigner(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return (
-            f"strides={self.strides}, rule={self.rule}, offset={self.offset}, box_format={self.box_format!r}, "
-            f"score_kind={self.score_kind!r}"
-        )
+        return f"strides={self.strides}, rule={self.rule}, offset={self.offset}"
 
 
-def make_assigner(
-    strides: Sequence[float],
-    rule: AssignRule | TopKRule,
-    offset: float | None = None,
-    box_format: BoxFormat = "xyxy",
-    score_kind: ScoreKind = "logits",
-) -> Assigner:
+def make_assigner(strides: Sequence[float], rule: AssignRule | Atss, offset: float | None = None) -> Assigner:
     """The assigner of a rule, whatever its family: :class:`PointAssigner` or :class:`TopKAssigner`.
 
     Args:
         strides: L strides in pixels.
         rule: the switches.
         offset: where a point lies in its cell; None takes the rule's.
-        box_format: of predicted boxes, where the rule reads them; see :class:`TopKAssigner`.
-        score_kind: of predicted scores, where the rule reads them.
 
     Raises:
         ValueError: as the two classes.
@@ -167,9 +121,9 @@ def make_assigner(
 
     Examples:
         >>> from pseudo_iou_ops import make_assigner, presets
-        >>> [make_assigner((8, 16), rule).needs_predictions for rule in (presets.paper, presets.atss)]
-        [False, False]
+        >>> [type(make_assigner((8, 16), rule)).__name__ for rule in (presets.paper, presets.atss)]
+        ['PointAssigner', 'TopKAssigner']
     """
     if isinstance(rule, AssignRule):
         return PointAssigner(strides, rule, offset)
-    return TopKAssigner(strides, rule, offset, box_format, score_kind)
+    return TopKAssigner(strides, rule, offset)

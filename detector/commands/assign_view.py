@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import AssignRule, PointPredictions, make_assigner, presets
+from pseudo_iou_ops import AssignRule, presets
 from pseudo_iou_ops.rule import METRIC_TRAITS, Metric
 
 from ..assign_config import PresetName, Rule
-from ..config import Config, load_config
+from ..config import Config
 from ..errors import UsageError, UserError
-from .options import DEMO, Settings, trained_config
+from .options import DEMO, Settings
 
 if TYPE_CHECKING:
     from ..visualise.assignment import Scene
@@ -34,8 +34,6 @@ class AssignViewArguments:
 
     config: Path = DEMO
     """The configuration: its data set, and its rule, whose other switches all metrics' columns share."""
-    checkpoint: Path | None = None
-    """A checkpoint, for rules that read predictions: its network predicts; its configuration is the one used."""
     scene: int | None = None
     """Draw this scene, bigger than the data set's; the default, scene 3, unless an image is chosen."""
     index: int | None = None
@@ -57,11 +55,6 @@ class AssignViewArguments:
     settings: Settings = field(default_factory=Config)
 
 
-def source(arguments: AssignViewArguments) -> Config:
-    """The configuration that the checkpoint was trained with or, without one, the one that ``--config`` names."""
-    return load_config(arguments.config) if arguments.checkpoint is None else trained_config(arguments.checkpoint)
-
-
 def run(arguments: AssignViewArguments) -> None:
     """Draw the assignments, and print how many positive points there are."""
     from ..model.backbone import STRIDES
@@ -69,8 +62,6 @@ def run(arguments: AssignViewArguments) -> None:
 
     rules = _rules(arguments)
     scene = _scene(arguments)
-    if any(make_assigner(STRIDES, rule).needs_predictions for _, rule in rules):
-        scene = scene._replace(predictions=_predictions(arguments, scene))
     levels, out = arguments.levels, arguments.out
     shown = [level - 3 for level in levels]
     if not shown or not all(0 <= position < len(STRIDES) for position in shown):
@@ -128,28 +119,6 @@ def _rules_by_metric(
     return rules
 
 
-def _predictions(arguments: AssignViewArguments, scene: Scene) -> PointPredictions:
-    """What the checkpoint's network predicts of the scene."""
-    from ..data.loader import Sample, collate
-    from ..engine.checkpoint import load_checkpoint, restore_detector
-
-    if arguments.checkpoint is None:
-        raise UsageError("--checkpoint: expected one, because a rule that is drawn reads predictions, got none")
-    if scene.labels is None:
-        raise UsageError("--boxes: expected rules that read no predictions, because the file has no classes")
-    content = load_checkpoint(arguments.checkpoint)
-    known = len(content["class_names"])
-    if bool((scene.labels >= known).any()):
-        raise UsageError(f"--scene: expected a scene of the checkpoint's {known} classes; choose an image by --index")
-    model = restore_detector(content, arguments.settings, arguments.checkpoint).eval()
-    nothing_ignored = torch.zeros(len(scene.boxes), dtype=torch.bool)
-    size = int(scene.image.shape[1]), int(scene.image.shape[2])
-    sample = Sample(scene.image, scene.boxes, scene.labels, nothing_ignored, image_id=0, file="", original_size=size)
-    with torch.no_grad():
-        predicted = model.head.in_pixels(model(collate([sample]).images))
-    return PointPredictions(predicted.ltrb_maps, predicted.class_maps)
-
-
 def _scene(arguments: AssignViewArguments) -> Scene:
     """The drawn scene, the image of the data set, or the image file that the options choose."""
     from ..data.images import read_image
@@ -168,7 +137,7 @@ def _scene(arguments: AssignViewArguments) -> Scene:
         return _dataset_scene(arguments, index)
     drawn = draw_scene(SCENE_SEED, DEFAULT_SCENE if scene is None else scene, SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS)
     pixels = torch.from_numpy(drawn.image).permute(2, 0, 1)
-    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4), torch.from_numpy(drawn.labels))
+    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4))
 
 
 def _dataset_scene(arguments: AssignViewArguments, index: int) -> Scene:
@@ -183,8 +152,7 @@ def _dataset_scene(arguments: AssignViewArguments, index: int) -> Scene:
         raise UsageError(f"--index: expected 0 to {len(annotations) - 1}, got {index}")
     sample = DetectionDataset(annotations, evaluation_transform(data))[(0, index)]
     ignore = sample.ignore if data.ignore_regions else torch.zeros_like(sample.ignore)
-    shown = ~sample.ignore
-    return Scene(sample.image, sample.boxes[shown], sample.boxes[ignore], sample.labels[shown])
+    return Scene(sample.image, sample.boxes[~sample.ignore], sample.boxes[ignore])
 
 
 def _read_boxes(file: Path) -> Tensor:

@@ -7,7 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pseudo_iou_ops import AssignmentLike, AssignRule, PointPredictions, TopKAssignment, level_points, make_assigner
+from pseudo_iou_ops import (
+    Assigner,
+    AssignmentLike,
+    AssignRule,
+    PointPredictions,
+    TopKAssignment,
+    level_points,
+    make_assigner,
+)
 
 from ..config import Config
 from ..data.loader import Targets
@@ -33,7 +41,7 @@ class Detector(nn.Module):
         self.config = config
         self.backbone = build_backbone(config.model, load_weights)
         rule = config.assign.rule()
-        self.assigner = make_assigner(STRIDES, rule, box_format="ltrb", score_kind="logits")
+        self.assigner: Assigner = make_assigner(STRIDES, rule)
         # Where boxes choose points, targets are in pixels, as the predictions that a rule compares them with.
         in_strides = isinstance(rule, AssignRule) and rule.normalize_by_stride
         self.head = Head(config.model, num_classes, STRIDES, in_strides)

@@ -18,7 +18,6 @@ from pseudo_iou_ops import (
     AssignmentLike,
     AssignRule,
     Atss,
-    PointPredictions,
     TopKAssignment,
     assign,
     centerness,
@@ -51,17 +50,11 @@ CONTOUR_SAMPLES = 160  # a side
 
 
 class Scene(NamedTuple):
-    """An image, its boxes, and what a network predicts of it.
-
-    ``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise, ``labels`` (M,)
-    int64, or None if the classes are not known; ``predictions`` of a detector's head, distances in pixels and logits.
-    """
+    """``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise."""
 
     image: Tensor
     boxes: Tensor
     ignore_boxes: Tensor
-    labels: Tensor | None = None
-    predictions: PointPredictions | None = None
 
 
 class Level(NamedTuple):
@@ -80,7 +73,7 @@ class Column(NamedTuple):
     result: AssignmentLike
     values: Tensor
     """(P,) what a point is judged by, with the box it belongs to: the metric of a point rule at every point inside a
-    box, the IoU where a box chose the point; NaN elsewhere."""
+    box, the value of the match where a box chose the point; NaN elsewhere."""
     inside: Tensor
     """(P,) bool: the points inside a box, in the range of their level if the rule has ranges."""
 
@@ -92,11 +85,11 @@ def draw_assignment(
 
     A panel shows the metric's value of the box that each point belongs to, the line where a box's value
     reaches the threshold, positive points in the colour of their box, ignored points hatched, and boxes that
-    no point of any level learns in red. Where boxes choose points, the value is the IoU of the match.
+    no point of any level learns in red. Where boxes choose points, the value is that of the match.
 
     Args:
         scene: the image and its boxes.
-        rules: one per column; one that reads predictions needs the scene's, and its labels.
+        rules: one per column.
         strides: of all levels, P3 first: the assignment sees all of them, of the image padded as in training.
         shown: the levels to draw, as positions in ``strides``.
         file: where to write; the ending names the format.
@@ -129,7 +122,7 @@ def draw_assignment(
                 axes.set_ylabel(f"{level.name}   stride {level.stride}", fontsize=10, color=INK)
     bar = figure.colorbar(heat, ax=grid, shrink=min(1.0, 2.4 / (panel_height * len(shown))), pad=0.012, aspect=24)
     has_points = any(isinstance(rule, AssignRule) for rule in rules)
-    bar.set_label("value of the metric" if has_points else "IoU of the match", fontsize=9)
+    bar.set_label("value of the metric" if has_points else "value of the match", fontsize=9)
     bar.outline.set_visible(False)
     figure.savefig(file, dpi=150, facecolor="white")
     plt.close(figure)
@@ -177,13 +170,11 @@ def _levels(height: int, width: int, strides: Sequence[int]) -> list[Level]:
 
 def _column(scene: Scene, rule: Rule, levels: list[Level]) -> Column:
     shapes, strides = [level.shape for level in levels], [level.stride for level in levels]
-    labels = torch.zeros(len(scene.boxes), dtype=torch.int64) if scene.labels is None else scene.labels
-    targets = scene.boxes, labels, torch.tensor([0, len(scene.boxes)])
-    assigner = make_assigner(strides, rule, box_format="ltrb", score_kind="logits")
+    targets = scene.boxes, torch.zeros(len(scene.boxes), dtype=torch.int64), torch.tensor([0, len(scene.boxes)])
+    assigner = make_assigner(strides, rule)
     result = assigner(
         shapes,
         *targets,
-        predictions=scene.predictions if assigner.needs_predictions else None,
         ignore_boxes=scene.ignore_boxes,
         ignore_offsets=torch.tensor([0, len(scene.ignore_boxes)]),
     )

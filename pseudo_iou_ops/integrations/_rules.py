@@ -1,4 +1,4 @@
-"""Rules in detectors whose losses hand no predictions to an assigner."""
+"""Rules of any family that reads no predictions, for detectors whose losses hand none to an assigner."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ StaticRule = AssignRule | Atss
 
 
 def check_static_rule(rule: object) -> None:
-    """Raises TypeError for a rule that reads predictions, and for what is no rule."""
+    """Raises TypeError for what is no such rule."""
     if not isinstance(rule, (AssignRule, Atss)):
         raise TypeError(f"rule: expected an AssignRule or an Atss, got {type(rule).__name__}")

@@ -16,10 +16,9 @@ from torch import Tensor
 from .. import presets
 from ..encodings import to_class_labels, to_mmdetection
 from ..packing import pack_boxes
-from ..protocols import PointPredictions
 from ..top_k import TopKAssignment
-from ..top_k_assigner import ScoreKind, TopKAssigner
-from ..top_k_rules import Atss, TopKRule
+from ..top_k_assigner import TopKAssigner
+from ..top_k_rules import Atss
 from ._grid import grids_of_priors
 
 _OVERLAPS = {"type": "BboxOverlaps2D"}
@@ -122,19 +121,11 @@ def _anchors(priors: Tensor, anchor_scale: float) -> tuple[Tensor, Tensor]:
     return (priors[:, :2] + priors[:, 2:]) / 2, (priors[:, 2] - priors[:, 0]) / anchor_scale
 
 
-def _assign(
-    rule: TopKRule,
-    points: Tensor,
-    point_strides: Tensor,
-    gt_instances: Any,
-    predictions: PointPredictions | None = None,
-    score_kind: ScoreKind = "probabilities",
-) -> TopKAssignment:
+def _assign(rule: Atss, points: Tensor, point_strides: Tensor, gt_instances: Any) -> TopKAssignment:
     """One image, whose points carry their strides."""
     shapes, strides, offset = grids_of_priors(points, point_strides)
-    assigner = TopKAssigner(strides, rule, offset, score_kind=score_kind)
     targets = pack_boxes([gt_instances.bboxes], [gt_instances.labels])
-    return assigner(shapes, *targets, predictions=predictions)  # type: ignore[no-any-return]
+    return TopKAssigner(strides, rule, offset)(shapes, *targets)  # type: ignore[no-any-return]
 
 
 def _result(assignment: TopKAssignment, gt_instances: Any) -> Any:

@@ -13,23 +13,24 @@ from .. import presets
 from ..assignment import Assignment
 from ..encodings import YoloTargets, to_yolo
 from ..packing import pack_padded
-from ..protocols import AssignmentLike, PointPredictions
 from ..rule import AssignRule
-from ..top_k import TopKAssignment
 from ..top_k_assigner import make_assigner
-from ..top_k_rules import TopKRule
 from ._grid import grid_offset, grid_shapes
+from ._rules import StaticRule, check_static_rule
 
 
 class YoloAssigner(nn.Module):
-    """Any rule in the place of the family's own assigner, which may read the predictions or not.
+    """A static assigner in the place of a task-aligned one: predictions are taken and not read.
 
     Args:
         num_classes: C.
         strides: L strides in pixels.
-        rule: the switches. Where points lie in their cells is read from the points.
-        soft: score a match by its Pseudo-IoU instead of 1. Read with an AssignRule alone; other rules say themselves
-            what a match scores.
+        rule: the switches, of an AssignRule or an Atss; where points lie in their cells is read from the points.
+        soft: score a match of an AssignRule by its Pseudo-IoU instead of 1.
+
+    Raises:
+        TypeError: the rule is none of these.
+        ValueError: soft is asked of an Atss.
 
     Examples:
         >>> import torch
@@ -48,10 +49,13 @@ class YoloAssigner(nn.Module):
         self,
         num_classes: int,
         strides: Sequence[float] = (8, 16, 32),
-        rule: AssignRule | TopKRule = presets.paper,
+        rule: StaticRule = presets.paper,
         soft: bool = False,
     ) -> None:
         super().__init__()
+        check_static_rule(rule)
+        if soft and not isinstance(rule, AssignRule):
+            raise ValueError(f"soft: expected False with an {type(rule).__name__}, whose matches score 1, got {soft}")
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.rule = rule
@@ -72,8 +76,8 @@ class YoloAssigner(nn.Module):
         The points carry no shapes, so they are read on the host, which waits for the device.
 
         Args:
-            pd_scores: (B, P, C) probabilities; read if the rule reads predictions.
-            pd_bboxes: (B, P, 4) x1 y1 x2 y2 in pixels; likewise.
+            pd_scores: (B, P, C), not read.
+            pd_bboxes: (B, P, 4), not read.
             anc_points: (P, 2) floating, x y in pixels, of regular grids.
             gt_labels: (B, G, 1), classes; any dtype.
             gt_bboxes: (B, G, 4) floating, x1 y1 x2 y2 in pixels.
@@ -83,18 +87,10 @@ class YoloAssigner(nn.Module):
             ValueError: the points are not one regular grid per stride.
         """
         boxes, labels, offsets = pack_padded(gt_bboxes, gt_labels.long(), mask_gt)
-        assigner = make_assigner(
-            self.strides, self.rule, grid_offset(anc_points, self.strides[0]), score_kind="probabilities"
-        )
-        predictions = PointPredictions(pd_bboxes, pd_scores) if assigner.needs_predictions else None
+        assigner = make_assigner(self.strides, self.rule, grid_offset(anc_points, self.strides[0]))
         shapes = grid_shapes(anc_points, self.strides)
-        assignment = assigner(shapes, boxes, labels, offsets, predictions=predictions)
-        targets = to_yolo(assignment, boxes, offsets, self.num_classes, self._quality(assignment))
+        assignment = assigner(shapes, boxes, labels, offsets)
+        quality = assignment.pseudo_iou if self.soft and isinstance(assignment, Assignment) else None
+        targets = to_yolo(assignment, boxes, offsets, self.num_classes, quality)
         # As the family's own assigners: boxes in the dtype of the ground truths, scores in that of the predictions.
         return targets._replace(boxes=targets.boxes.to(gt_bboxes.dtype), scores=targets.scores.to(pd_scores.dtype))
-
-    def _quality(self, assignment: AssignmentLike) -> Tensor | None:
-        """(B, P) what a match scores; None: 1."""
-        if isinstance(assignment, TopKAssignment):
-            return assignment.score
-        return assignment.pseudo_iou if self.soft and isinstance(assignment, Assignment) else None

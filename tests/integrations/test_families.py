@@ -60,6 +60,13 @@ def test_a_rule_in_the_yolo_slot_gives_the_five_tensors(rule: Any, dtype: torch.
     assert [tensor.dtype for tensor in targets] == [torch.int64, torch.float32, dtype, torch.bool, torch.int64]
 
 
+def test_a_yolo_slot_refuses_what_it_can_not_do() -> None:
+    with pytest.raises(ValueError, match="soft: expected False with an Atss, whose matches score 1, got True"):
+        YoloAssigner(CLASSES, STRIDES, presets.atss, soft=True)
+    with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got str"):
+        YoloAssigner(CLASSES, STRIDES, "atss")  # type: ignore[arg-type]
+
+
 class Instances(NamedTuple):
     """Stands in for mmengine's InstanceData."""
 

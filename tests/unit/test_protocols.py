@@ -102,7 +102,7 @@ def test_a_top_k_assigner_is_the_op_with_its_settings() -> None:
 
 def test_the_family_of_a_rule_decides_the_class_of_its_assigner() -> None:
     assert isinstance(make_assigner(STRIDES, presets.fcos), PointAssigner)
-    assert isinstance(make_assigner(STRIDES, presets.atss), TopKAssigner)
+    assert isinstance(make_assigner(STRIDES, presets.pp_yoloe_atss), TopKAssigner)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,6 @@ def test_the_family_of_a_rule_decides_the_class_of_its_assigner() -> None:
         ("strides", {"strides": [0], "rule": presets.atss}),
         ("rule", {"strides": [8], "rule": presets.paper}),
         ("offset", {"strides": [8], "rule": presets.atss, "offset": "0"}),
-        ("box_format", {"strides": [8], "rule": presets.atss, "box_format": "cxcywh"}),
-        ("score_kind", {"strides": [8], "rule": presets.atss, "score_kind": "sigmoid"}),
     ],
 )
 def test_a_bad_top_k_assigner_is_refused_when_made(argument: str, arguments: dict[str, Any]) -> None:
