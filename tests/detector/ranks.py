@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from detector.assign_config import AssignConfig
 from detector.config import Config, LossConfig, load_config
 from detector.data import load_annotations
 from detector.data.loader import Batch, DetectionDataset, collate
@@ -18,7 +19,7 @@ from detector.engine.train import build_network, new_state
 from detector.evaluation.gather import gather_lists
 
 CPU = torch.device("cpu")
-VARIANTS = ("paper", "weighted by centerness")
+VARIANTS = ("paper", "weighted by centerness", "atss")
 SPLITS = ("dense", "one empty", "all empty")
 
 
@@ -26,7 +27,12 @@ def variant(config: Config, name: str) -> Config:
     """Without batch normalisation, whose statistics each process has of its own images."""
     is_weighted = name == "weighted by centerness"
     model = dataclasses.replace(config.model, norm="frozen", centerness=is_weighted)
-    return dataclasses.replace(config, model=model, loss=LossConfig(weight_boxes_by_centerness=is_weighted))
+    return dataclasses.replace(
+        config,
+        model=model,
+        loss=LossConfig(weight_boxes_by_centerness=is_weighted),
+        assign=AssignConfig(kind="atss" if name == "atss" else "points"),
+    )
 
 
 def share_of(config: Config, split: str, ranks: int, rank: int) -> Batch:
