@@ -12,6 +12,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -31,11 +32,14 @@ constexpr size_t kStackBytes = 64 * 1024;
 constexpr unsigned char kPoison = 0xff;  // NaN as a float, -1 as an integer
 
 enum class Schedule { kForward, kReverse, kShuffled };
-enum class State { kReady, kAtBarrier, kAtWarp, kDone };
+enum class State { kReady, kAtBarrier, kAtBallot, kAtMatch, kDone };
 
 struct Dim {
-  unsigned x;
+  Dim(unsigned x, unsigned y = 1) : x(x), y(y) {}
+  unsigned x, y;
 };
+
+using WarpValues = std::array<unsigned, kWarpSize>;
 
 struct Fiber {
   ucontext_t entry;
@@ -43,26 +47,26 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
   State state;
   bool started;
-  bool vote;        // brought to a warp collective
-  unsigned ballot;  // taken from it
+  unsigned brought;   // to a warp collective
+  WarpValues values;  // of all lanes, taken from it
 };
 
 class Machine {
  public:
   Machine(Schedule schedule, unsigned seed) : schedule_(schedule), random_(seed) {}
 
-  void run(unsigned blocks, unsigned threads, const std::function<void()>& kernel) {
+  void run(Dim grid, unsigned threads, const std::function<void()>& kernel) {
     if (threads % kWarpSize != 0) throw std::logic_error("a block must be whole warps");
     kernel_ = &kernel;
     fibers_.resize(threads);
     for (Fiber& fiber : fibers_) {
       if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
     }
-    for (const unsigned block : turns(blocks)) run_block(block);
+    for (const unsigned block : turns(grid.x * grid.y)) run_block({block % grid.x, block / grid.x});
   }
 
-  Dim thread_index() const { return {current_}; }
-  Dim block_index() const { return {block_}; }
+  Dim thread_index() const { return {current_, 0}; }
+  Dim block_index() const { return block_; }
 
   void wait(State state) {
     Fiber& fiber = fibers_[current_];
@@ -70,10 +74,11 @@ class Machine {
     if (_setjmp(fiber.resume) == 0) _longjmp(scheduler_, 1);
   }
 
-  unsigned ballot(bool vote) {
-    fibers_[current_].vote = vote;
-    wait(State::kAtWarp);
-    return fibers_[current_].ballot;
+  // What all lanes of the warp bring to the same kind of collective.
+  const WarpValues& exchange(State collective, unsigned value) {
+    fibers_[current_].brought = value;
+    wait(collective);
+    return fibers_[current_].values;
   }
 
   // The array declared at `line`, the same for all threads of a block; poisoned when a block starts.
@@ -100,7 +105,7 @@ class Machine {
     return order;
   }
 
-  void run_block(unsigned block) {
+  void run_block(Dim block) {
     block_ = block;
     shared_.clear();
     for (Fiber& fiber : fibers_) {
@@ -143,11 +148,13 @@ class Machine {
     bool released = false;
     for (size_t first = 0; first < fibers_.size(); first += kWarpSize) {
       const auto begin = fibers_.begin() + static_cast<std::ptrdiff_t>(first), end = begin + kWarpSize;
-      if (!std::all_of(begin, end, [](const Fiber& f) { return f.state == State::kAtWarp; })) continue;
-      unsigned ballot = 0;
-      for (int lane = 0; lane < kWarpSize; ++lane) ballot |= static_cast<unsigned>(begin[lane].vote) << lane;
+      const State state = begin->state;
+      if (state != State::kAtBallot && state != State::kAtMatch) continue;
+      if (!std::all_of(begin, end, [&](const Fiber& f) { return f.state == state; })) continue;
+      WarpValues values;
+      std::transform(begin, end, values.begin(), [](const Fiber& f) { return f.brought; });
       for (auto fiber = begin; fiber != end; ++fiber) {
-        fiber->ballot = ballot;
+        fiber->values = values;
         fiber->state = State::kReady;
       }
       released = true;
@@ -163,9 +170,10 @@ class Machine {
   }
 
   std::string describe_deadlock() const {
-    return "deadlock in block " + std::to_string(block_) + ": " + std::to_string(count(State::kAtBarrier)) +
-           " threads at a barrier, " + std::to_string(count(State::kAtWarp)) + " at a warp collective, " +
-           std::to_string(count(State::kDone)) + " ended";
+    return "deadlock in block " + std::to_string(block_.x) + ": " + std::to_string(count(State::kAtBarrier)) +
+           " threads at a barrier, " + std::to_string(count(State::kAtBallot)) + " at a ballot, " +
+           std::to_string(count(State::kAtMatch)) + " at a match, " + std::to_string(count(State::kDone)) +
+           " ended";
   }
 
   Schedule schedule_;
@@ -175,7 +183,8 @@ class Machine {
   std::vector<SharedArray> shared_;
   jmp_buf scheduler_;
   std::exception_ptr error_;  // thrown by a fiber, on its way to the caller
-  unsigned current_ = 0, block_ = 0;
+  unsigned current_ = 0;
+  Dim block_{0, 0};
 };
 
 inline Machine*& machine() {
@@ -194,11 +203,11 @@ inline void Machine::enter() {
   _longjmp(self.scheduler_, 1);
 }
 
-inline void launch(unsigned blocks, unsigned threads, Schedule schedule, unsigned seed,
+inline void launch(Dim grid, unsigned threads, Schedule schedule, unsigned seed,
                    const std::function<void()>& kernel) {
   Machine running(schedule, seed);
   machine() = &running;
-  running.run(blocks, threads, kernel);
+  running.run(grid, threads, kernel);
   machine() = nullptr;
 }
 
@@ -209,6 +218,7 @@ inline void launch(unsigned blocks, unsigned threads, Schedule schedule, unsigne
 #define PIOU_DEVICE inline
 #define PIOU_GRID_CONSTANT
 #define PIOU_LAUNCH_BOUNDS(threads, blocks)
+#define PIOU_EXACT_LAUNCH_BOUNDS(threads, blocks)
 #define PIOU_UNROLL
 #define PIOU_SHARED_ARRAY(type, name, count) \
   type* const name = static_cast<type*>(cuda_shim::machine()->shared_array(__LINE__, sizeof(type) * (count)))
@@ -218,9 +228,26 @@ inline void launch(unsigned blocks, unsigned threads, Schedule schedule, unsigne
 
 inline void __syncthreads() { cuda_shim::machine()->wait(cuda_shim::State::kAtBarrier); }
 
-inline unsigned __ballot_sync(unsigned mask, bool vote) {
+namespace cuda_shim {
+
+// The lanes whose value is the one looked for.
+inline unsigned lanes_with(State collective, unsigned mask, unsigned value, unsigned wanted) {
   if (mask != 0xffffffffu) throw std::logic_error("a warp collective must name the full warp");
-  return cuda_shim::machine()->ballot(vote);
+  const WarpValues& values = machine()->exchange(collective, value);
+  unsigned lanes = 0;
+  for (int lane = 0; lane < kWarpSize; ++lane) lanes |= static_cast<unsigned>(values[lane] == wanted) << lane;
+  return lanes;
+}
+
+}  // namespace cuda_shim
+
+inline unsigned __ballot_sync(unsigned mask, bool vote) {
+  return cuda_shim::lanes_with(cuda_shim::State::kAtBallot, mask, vote, 1);
+}
+
+inline unsigned __match_any_sync(unsigned mask, int value) {
+  const unsigned bits = static_cast<unsigned>(value);
+  return cuda_shim::lanes_with(cuda_shim::State::kAtMatch, mask, bits, bits);
 }
 
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
