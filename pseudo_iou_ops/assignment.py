@@ -198,5 +198,10 @@ def as_float32(tensor: Tensor) -> Tensor:
 def reachable_offsets(offsets: Tensor, boxes: Tensor) -> Tensor:
     """CPU offsets travel by value; more than fit are copied without waiting."""
     if boxes.is_cuda and offsets.is_cpu and offsets.shape[0] - 1 > _MAX_IMAGES_BY_VALUE:
+        if torch.cuda.is_current_stream_capturing():  # a replay would read the copy's source again, long since freed
+            raise ValueError(
+                f"offsets: expected a CUDA tensor for more than {_MAX_IMAGES_BY_VALUE} images "
+                "while a CUDA graph is captured, got a CPU tensor"
+            )
         return offsets.contiguous().pin_memory().to(boxes.device, non_blocking=True)
     return offsets.contiguous()

@@ -12,16 +12,17 @@ constexpr int64_t kIgnored = -2;
 
 // The rows of `boxes` that belong to one image.
 struct Rows {
-  int64_t begin, end;
+  int begin, end;
 };
 
 struct AssignParams {
-  const float* boxes;             // (num_boxes, 4)
-  const int64_t* labels;          // (num_boxes)
-  const int64_t* offsets;         // (num_images + 1)
-  const float* ignore_boxes;      // (num_ignore_boxes, 4) or null
-  const int64_t* ignore_offsets;  // (num_images + 1) or null
-  const float* valid_sizes;       // (num_images, 2) height width, or null
+  const float* boxes;                            // (num_boxes, 4)
+  const int64_t* labels;                         // (num_boxes)
+  const int64_t* offsets;                        // (num_images + 1)
+  const float* ignore_boxes;                     // (num_ignore_boxes, 4) or null
+  const int64_t* ignore_offsets;                 // (num_images + 1) or null
+  const float* valid_sizes;                      // (num_images, 2) height width, or null
+  bool offsets_on_host, ignore_offsets_on_host;  // on CUDA: they travel by value
   int64_t num_images, num_boxes, num_ignore_boxes, num_points;
 
   Level levels[kMaxLevels];
@@ -36,6 +37,7 @@ struct AssignParams {
   float* centerness;        // (num_images, num_points)
   int64_t* num_pos;         // (num_images), zero on entry
   int64_t* pos_per_box;     // (num_boxes), zero on entry
+  bool counters_adjoin;     // pos_per_box follows num_pos in memory
 };
 
 PIOU_HOST_DEVICE int64_t clamp(int64_t value, int64_t low, int64_t high) {
@@ -45,7 +47,7 @@ PIOU_HOST_DEVICE int64_t clamp(int64_t value, int64_t low, int64_t high) {
 // Malformed offsets cannot be seen without a synchronisation; clamped, they read nothing outside.
 PIOU_HOST_DEVICE Rows image_rows(const int64_t* offsets, int64_t image, int64_t num_boxes) {
   const int64_t begin = clamp(offsets[image], 0, num_boxes);
-  return {begin, clamp(offsets[image + 1], begin, num_boxes)};
+  return {static_cast<int>(begin), static_cast<int>(clamp(offsets[image + 1], begin, num_boxes))};
 }
 
 }  // namespace pseudo_iou_ops

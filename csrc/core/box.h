@@ -35,18 +35,27 @@ PIOU_HOST_DEVICE bool is_valid(const Box& box) {
   constexpr float kLargestSide = 9223372036854775808.0f;  // 2^63
   constexpr float kSmallestArea = 1.17549435e-38f;        // 2^-126
   const float w = width(box), h = height(box);
-  return w > 0.0f && w <= kLargestSide && h > 0.0f && h <= kLargestSide && w * h >= kSmallestArea;
+  return w > 0.0f && w <= kLargestSide && h <= kLargestSide && w * h >= kSmallestArea;  // so h > 0 too
 }
 
 PIOU_HOST_DEVICE Distances distances(const Box& box, float x, float y) {
   return {x - box.x1, y - box.y1, box.x2 - x, box.y2 - y};
 }
 
-// Strictly inside: a point on the border is outside.
+// Of two numbers. The GPU has an instruction for each, which differs from the above for NaN alone.
+#ifdef __CUDA_ARCH__
+PIOU_HOST_DEVICE float smaller(float a, float b) { return fminf(a, b); }
+PIOU_HOST_DEVICE float larger(float a, float b) { return fmaxf(a, b); }
+#else
+PIOU_HOST_DEVICE float smaller(float a, float b) { return minimum(a, b); }
+PIOU_HOST_DEVICE float larger(float a, float b) { return maximum(a, b); }
+#endif
+
+// The distances of a valid box are numbers. Strictly inside: a point on the border is outside.
 PIOU_HOST_DEVICE bool is_inside(const Distances& d) {
-  return d.l > 0.0f && d.t > 0.0f && d.r > 0.0f && d.b > 0.0f;
+  return smaller(smaller(d.l, d.r), smaller(d.t, d.b)) > 0.0f;
 }
 
-PIOU_HOST_DEVICE float longest(const Distances& d) { return maximum(maximum(d.l, d.r), maximum(d.t, d.b)); }
+PIOU_HOST_DEVICE float longest(const Distances& d) { return larger(larger(d.l, d.r), larger(d.t, d.b)); }
 
 }  // namespace pseudo_iou_ops

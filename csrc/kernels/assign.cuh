@@ -1,176 +1,214 @@
 // The assignment on a GPU, one launch for all levels and images. A block owns a tile of one level of one
-// image. Its threads first sift the image's boxes together for those that can hold a point of the tile,
-// in the order of their rows; then each thread walks the short list for its own points, one above the other.
+// image, a warp a patch of the tile. Boxes are sifted for those that can hold a point, in the order of their
+// rows: by the block for its tile where an image has many, and by each warp for its patch. Each thread then
+// walks what is left for its own points, one above the other.
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 
 #include "../core/candidates.h"
 #include "cuda.h"
 
 namespace pseudo_iou_ops {
 
-constexpr int kTileWidth = 32;
-constexpr int kThreadRows = 8;
-constexpr int kThreads = kTileWidth * kThreadRows;
-constexpr int kWarps = kThreads / 32;
-constexpr int kBlocksPerProcessor = 5;  // Or more; a thread then has at most 48 registers.
+// Blocks of 256 threads a multiprocessor: rules that judge every candidate need more registers.
+#ifndef PSEUDO_IOU_OPS_ASSIGN_BLOCKS_PER_PROCESSOR
+#define PSEUDO_IOU_OPS_ASSIGN_BLOCKS_PER_PROCESSOR 5
+#endif
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kMaxImagesPerLaunch = 65535;  // the most blocks that CUDA takes in y
 constexpr unsigned kFullWarp = 0xffffffffu;
+constexpr int kWarpSize = 32;
+constexpr int kPatchWidth = 8;                      // a warp's lanes are 8 x 4 points
+constexpr int kLaneRows = kWarpSize / kPatchWidth;  // a thread's points lie so many rows apart
+constexpr int kTileWidth = 32, kTileHeight = 16;    // in points
+constexpr int kPatchesAcross = kTileWidth / kPatchWidth;
+constexpr int kTests = 4;        // boxes that a thread tests in one strip
+constexpr int kFewBoxes = 64;    // of an image at the most, for each warp to sift them alone
+constexpr int kSmallBatch = 64;  // images with a small table of offsets, as parameters cost time
+template <int kPoints>           // each
+constexpr int kThreads = kTileWidth * kTileHeight / kPoints;
 
-// A launch costs by the size of its parameters, so the common batch has a small table of offsets.
-constexpr int kSmallBatch = 64;
-
-// One point a thread keeps more blocks in flight. Where boxes are many, sifting them costs more than the
-// points: taller tiles sift a quarter as often. The counts are known to the host without asking the device.
-constexpr int kPointsWhereDense = 4;
-constexpr int64_t kDenseBoxesPerImage = 64;
-
-inline int points_per_thread(const AssignParams& params) {
-  return params.num_boxes >= kDenseBoxesPerImage * params.num_images ? kPointsWhereDense : 1;
+// Two points a thread share the work that is done once a warp. Where boxes are many that work is small beside
+// the walks, and one a thread has twice as many warps to hide latency. A build can name one number, to
+// measure.
+#ifdef PSEUDO_IOU_OPS_POINTS_PER_THREAD
+constexpr int kPointsWhereFew = PSEUDO_IOU_OPS_POINTS_PER_THREAD, kPointsWhereMany = kPointsWhereFew;
+#else
+constexpr int kPointsWhereFew = 2, kPointsWhereMany = 1;
+#endif
+// The host decides by the rows of `boxes`, all that it knows: for a buffer that a CUDA graph refills, by the
+// room in it. How an image is sifted is decided on the device, by the boxes it has.
+inline bool is_crowded(const AssignParams& params) {
+  return params.num_boxes > kFewBoxes * params.num_images;
 }
 
-// Offsets that live on the host travel with the launch.
+// The offsets of one launch. Those that live on the host travel by value.
 template <int kCapacity>
-struct OffsetTable {
-  int64_t offsets[kCapacity + 1];
-  int64_t ignore_offsets[kCapacity + 1];
+struct Offsets {
+  const int64_t* device;  // null: by value
+  int values[kCapacity + 1];
+
+  PIOU_DEVICE Rows rows(unsigned image, int64_t num_boxes) const {
+    if (device != nullptr) return image_rows(device, image, num_boxes);
+    return {values[image], values[image + 1] < values[image] ? values[image] : values[image + 1]};
+  }
 };
 
-// Offsets that live on the device do not.
-template <>
-struct OffsetTable<0> {};
-
+// What a launch adds to the parameters of the call.
 template <int kCapacity>
-PIOU_DEVICE const int64_t* offsets_of(const AssignParams& params, const OffsetTable<kCapacity>& table) {
-  if constexpr (kCapacity > 0) return params.offsets != nullptr ? params.offsets : table.offsets;
-  return params.offsets;
-}
+struct LaunchTable {
+  Offsets<kCapacity> boxes, regions;
+  unsigned first_image;            // of the launch
+  int first_tile[kMaxLevels + 1];  // of each level among the tiles of an image; then their number
+  int tiles_across[kMaxLevels];
+};
 
-template <int kCapacity>
-PIOU_DEVICE const int64_t* ignore_offsets_of(const AssignParams& params,
-                                             const OffsetTable<kCapacity>& table) {
-  if constexpr (kCapacity > 0) {
-    return params.ignore_offsets != nullptr ? params.ignore_offsets : table.ignore_offsets;
-  }
-  return params.ignore_offsets;
-}
-
-PIOU_DEVICE void add_to_counter(int64_t* counter, int64_t count) {
+PIOU_DEVICE void add_to_counter(int64_t* counter, int count) {
   atomicAdd(reinterpret_cast<unsigned long long*>(counter), static_cast<unsigned long long>(count));
 }
 
-struct Tile {
-  int level;
-  int first_row, first_column;
-};
-
-PIOU_HOST_DEVICE int64_t tiles_of(const Level& level, int tile_height) {
-  return divide_up(level.width, kTileWidth) * divide_up(level.height, tile_height);
-}
-
-inline int64_t count_tiles(const AssignParams& params, int points) {
-  int64_t tiles = 0;
-  for (int level = 0; level < params.num_levels; ++level) {
-    tiles += tiles_of(params.levels[level], points * kThreadRows);
-  }
-  return tiles;
-}
-
-PIOU_DEVICE Tile tile_at(const AssignParams& params, int64_t index, int tile_height) {
-  int level = 0;
-  while (index >= tiles_of(params.levels[level], tile_height)) {
-    index -= tiles_of(params.levels[level], tile_height);
-    ++level;
-  }
-  const int64_t across = divide_up(params.levels[level].width, kTileWidth);
-  return {level, static_cast<int>(index / across) * tile_height,
-          static_cast<int>(index % across) * kTileWidth};
-}
-
-// The rectangle between the outermost points of a tile.
-struct TileBounds {
+// The rectangle between the outermost points of a tile or a patch, which may reach past the level's edge.
+struct Bounds {
   float first_x, last_x, first_y, last_y;
 };
 
-PIOU_DEVICE int last_cell(int first, int size, int count) {
-  return (first + size < count ? first + size : count) - 1;
+// Whether a box can hold a point in range: the distance to the farthest side lies between half the longer
+// side and the longer side. Points rise along an axis, so a box that misses the outermost ones misses all.
+PIOU_DEVICE bool reaches(const Box& box, const Bounds& bounds, float low, float high) {
+  const float side = larger(width(box), height(box));
+  return is_valid(box) && side >= low && side / 2.0f <= high && bounds.last_x > box.x1 &&
+         bounds.first_x < box.x2 && bounds.last_y > box.y1 && bounds.first_y < box.y2;
 }
 
-PIOU_DEVICE TileBounds tile_bounds(const AssignParams& params, const Level& level, const Tile& tile,
-                                   int tile_height) {
-  const int last_row = last_cell(tile.first_row, tile_height, level.height);
-  const int last_column = last_cell(tile.first_column, kTileWidth, level.width);
-  return {point_coordinate(tile.first_column, params.offset, level.stride),
-          point_coordinate(last_column, params.offset, level.stride),
-          point_coordinate(tile.first_row, params.offset, level.stride),
-          point_coordinate(last_row, params.offset, level.stride)};
-}
+// Where a thread is, and its points, one above the other. Those past the level's edge stay in for the
+// barriers.
+struct Place {
+  unsigned image, lane, warp;
+  Level level;
+  float offset;
+  int tile_row = 0, tile_column = 0, patch_row = 0, patch_column = 0;
 
-// Points rise along an axis, so a box that misses the outermost ones misses all.
-PIOU_DEVICE bool reaches(const Box& box, const TileBounds& bounds) {
-  return is_valid(box) && bounds.last_x > box.x1 && bounds.first_x < box.x2 && bounds.last_y > box.y1 &&
-         bounds.first_y < box.y2;
-}
-
-// The boxes of one strip that reach a block's tile, in the order of their rows.
-struct Survivors {
-  Box* boxes;        // kThreads
-  int* rows;         // kThreads, within the image
-  int* warp_counts;  // kWarps
+  PIOU_DEVICE int row(int p) const {
+    return patch_row + static_cast<int>(lane / kPatchWidth) + p * kLaneRows;
+  }
+  PIOU_DEVICE int column() const { return patch_column + static_cast<int>(lane % kPatchWidth); }
+  PIOU_DEVICE bool has_points() const { return patch_row < level.height && patch_column < level.width; }
+  PIOU_DEVICE Bounds bounds(int first_row, int rows, int first_column, int columns) const {
+    const auto point = [&](int cell) { return point_coordinate(cell, offset, level.stride); };
+    return {point(first_column), point(first_column + columns - 1), point(first_row),
+            point(first_row + rows - 1)};
+  }
 };
 
-// Every thread brings one box, or none (keep = false). All threads return the number kept. Ends with a
-// barrier; the caller has another one before the next strip.
-PIOU_DEVICE int compact(const Survivors& survivors, const Box& box, int row, bool keep) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const unsigned kept_lanes = __ballot_sync(kFullWarp, keep);
-  if (lane == 0) survivors.warp_counts[warp] = __popc(kept_lanes);
-  __syncthreads();
-  int slot = __popc(kept_lanes & ((1u << lane) - 1u)), total = 0;
-  for (int w = 0; w < kWarps; ++w) {
-    if (w < warp) slot += survivors.warp_counts[w];
-    total += survivors.warp_counts[w];
+template <int kPoints, int kCapacity>
+PIOU_DEVICE Place place_of_thread(const AssignParams& params, const LaunchTable<kCapacity>& table) {
+  const int tile = static_cast<int>(blockIdx.x);
+  const unsigned lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize;
+  int index = 0;
+  while (tile >= table.first_tile[index + 1]) ++index;
+  const unsigned within = tile - table.first_tile[index], across = table.tiles_across[index];
+  Place place{table.first_image + blockIdx.y, lane, warp, params.levels[index], params.offset};
+  place.tile_row = static_cast<int>(within / across * kTileHeight);
+  place.tile_column = static_cast<int>(within % across * kTileWidth);
+  place.patch_row = place.tile_row + static_cast<int>(warp / kPatchesAcross * kLaneRows * kPoints);
+  place.patch_column = place.tile_column + static_cast<int>(warp % kPatchesAcross * kPatchWidth);
+  return place;
+}
+
+// Lists those rows of [strip, strip + kTests * threads) below `end` that keep(row), in their order, and
+// returns how many. For whole blocks; the list may be read until the next call.
+template <int kPoints, class Keep>
+PIOU_DEVICE int list_strip(const Place& place, int* listed, unsigned strip, unsigned end, const Keep& keep) {
+  constexpr int kWarps = kThreads<kPoints> / kWarpSize;
+  const unsigned first = strip + place.warp * kTests * kWarpSize;
+  int* warp_counts = listed + kTests * kThreads<kPoints>;
+  unsigned kept[kTests] = {};
+  int count = 0;
+  if (first < end) {
+    PIOU_UNROLL
+    for (int test = 0; test < kTests; ++test) {
+      const unsigned row = first + test * kWarpSize + place.lane;
+      kept[test] = __ballot_sync(kFullWarp, row < end && keep(row));
+      count += __popc(kept[test]);
+    }
   }
-  if (keep) {
-    survivors.boxes[slot] = box;
-    survivors.rows[slot] = row;
+  if (place.lane == 0) warp_counts[place.warp] = count;
+  __syncthreads();
+  int slot = 0, total = 0;
+  PIOU_UNROLL
+  for (unsigned warp = 0; warp < kWarps; ++warp) {
+    if (warp == place.warp) slot = total;
+    total += warp_counts[warp];
+  }
+  PIOU_UNROLL
+  for (int test = 0; test < kTests; ++test) {
+    const unsigned own = 1u << place.lane;
+    if (kept[test] & own) {
+      listed[slot + __popc(kept[test] & (own - 1))] = static_cast<int>(first + test * kWarpSize + place.lane);
+    }
+    slot += __popc(kept[test]);
   }
   __syncthreads();
   return total;
 }
 
-// A thread's points, kThreadRows cells apart, and what they choose. Threads past the level's edge stay in for
-// the barriers.
+// Calls visit(box, row) for the boxes that can hold a point of the warp's patch in the range.
+template <int kPoints, class Visit>
+PIOU_DEVICE void for_boxes_of_patch(const Place& place, int* listed, const float* boxes, const Rows& rows,
+                                    float low, float high, const Visit& visit) {
+  const float* first_box = boxes + 4 * static_cast<int64_t>(rows.begin);
+  const unsigned end = rows.end - rows.begin;  // unsigned, as a step past the last row must fit
+  const bool is_listed = end > kFewBoxes;
+  const auto row_at = [&](unsigned entry) -> unsigned { return is_listed ? listed[entry] : entry; };
+  const auto keeps = [&](unsigned row, const Bounds& bounds) {
+    return reaches(load_box(first_box, row), bounds, low, high);
+  };
+  const Bounds patch = place.bounds(place.patch_row, kLaneRows * kPoints, place.patch_column, kPatchWidth);
+  const unsigned step = is_listed ? kTests * kThreads<kPoints> : kFewBoxes;
+  for (unsigned strip = 0; strip < end; strip += step) {
+    unsigned count = end;
+    if (is_listed) {
+      const Bounds tile = place.bounds(place.tile_row, kTileHeight, place.tile_column, kTileWidth);
+      const auto keeps_row = [&](unsigned row) { return keeps(row, tile); };
+      count = list_strip<kPoints>(place, listed, strip, end, keeps_row);
+    }
+    if (!place.has_points()) continue;
+    for (unsigned first = 0; first < count; first += kWarpSize) {
+      const unsigned entry = first + place.lane;
+      unsigned kept = __ballot_sync(kFullWarp, entry < count && keeps(row_at(entry), patch));
+      for (; kept != 0; kept &= kept - 1) {
+        const unsigned row = row_at(first + __ffs(static_cast<int>(kept)) - 1);
+        visit(load_box(first_box, row), static_cast<int>(row));
+      }
+    }
+  }
+}
+
+// A thread's points and what they choose.
 template <int kPoints>
 struct ThreadPoints {
   float x, y[kPoints];
   Choice choices[kPoints];
   bool in_region[kPoints];
-};
 
-// Sifts the image's boxes strip by strip, and calls visit(box, row) for those that reach the tile.
-template <class Keep, class Visit>
-PIOU_DEVICE void for_boxes_of_tile(const float* boxes, const Rows& rows, const Survivors& survivors,
-                                   const Keep& keep, const Visit& visit) {
-  for (int64_t strip = rows.begin; strip < rows.end; strip += kThreads) {
-    const int64_t row = strip + threadIdx.x;
-    Box own{};
-    bool is_kept = false;
-    if (row < rows.end) {
-      own = load_box(boxes, row);
-      is_kept = keep(own);
+  PIOU_DEVICE explicit ThreadPoints(const Place& place) : in_region{} {
+    x = point_coordinate(place.column(), place.offset, place.level.stride);
+    PIOU_UNROLL
+    for (int p = 0; p < kPoints; ++p) {
+      y[p] = point_coordinate(place.row(p), place.offset, place.level.stride);
+      choices[p].area = kInfinity;  // a valid box has less
     }
-    const int count = compact(survivors, own, static_cast<int>(row - rows.begin), is_kept);
-    for (int entry = 0; entry < count; ++entry) visit(survivors.boxes[entry], survivors.rows[entry]);
-    __syncthreads();
   }
-}
+};
 
 // Offers every box of the image to the points it holds in range.
 template <bool kJudgesEveryCandidate, int kPoints>
-PIOU_DEVICE void walk_boxes(const AssignParams& params, const Level& level, const TileBounds& bounds,
-                            const Rows& rows, const Survivors& survivors, ThreadPoints<kPoints>& points) {
-  const auto keep = [&](const Box& box) { return reaches(box, bounds) && can_be_in_range(level, box); };
+PIOU_DEVICE void walk_boxes(const AssignParams& params, const Place& place, int* listed, const Rows& rows,
+                            ThreadPoints<kPoints>& points) {
+  const Level& level = place.level;
   const auto visit = [&](const Box& box, int row) {
     PIOU_UNROLL
     for (int p = 0; p < kPoints; ++p) {
@@ -179,27 +217,26 @@ PIOU_DEVICE void walk_boxes(const AssignParams& params, const Level& level, cons
       if (!is_inside(d) || !in_range(level, longest(d))) continue;
       if (kJudgesEveryCandidate) {
         offer(choice, params.rule, {level.stride, box, points.x, points.y[p], d}, row);
-      } else if (choice.row < 0 || area(box) < choice.area) {
+      } else if (area(box) < choice.area) {
         choice.row = row;
         choice.area = area(box);
       }
     }
   };
-  for_boxes_of_tile(params.boxes, rows, survivors, keep, visit);
+  for_boxes_of_patch<kPoints>(place, listed, params.boxes, rows, level.low, level.high, visit);
 }
 
 // Finds out which points a region of the image covers.
 template <int kPoints>
-PIOU_DEVICE void walk_regions(const AssignParams& params, const TileBounds& bounds, const Rows& rows,
-                              const Survivors& survivors, ThreadPoints<kPoints>& points) {
-  const auto keep = [&](const Box& region) { return reaches(region, bounds); };
+PIOU_DEVICE void walk_regions(const AssignParams& params, const Place& place, int* listed, const Rows& rows,
+                              ThreadPoints<kPoints>& points) {
   const auto visit = [&](const Box& region, int) {
     PIOU_UNROLL
     for (int p = 0; p < kPoints; ++p) {
       points.in_region[p] |= is_inside(distances(region, points.x, points.y[p]));
     }
   };
-  for_boxes_of_tile(params.ignore_boxes, rows, survivors, keep, visit);
+  for_boxes_of_patch<kPoints>(place, listed, params.ignore_boxes, rows, -kInfinity, kInfinity, visit);
 }
 
 // One point's outputs, written once.
@@ -243,106 +280,120 @@ PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, 
   return outputs;
 }
 
-PIOU_DEVICE void write(const AssignParams& params, int64_t output, const PointOutputs& outputs) {
-  params.matched[output] = outputs.matched;
-  params.matched_labels[output] = outputs.label;
-  reinterpret_cast<float4*>(params.ltrb)[output] =
-      make_float4(outputs.ltrb.l, outputs.ltrb.t, outputs.ltrb.r, outputs.ltrb.b);
-  params.pseudo_iou[output] = outputs.pseudo_iou;
-  params.centerness[output] = outputs.centerness;
+// Adds one point a lane to the counters of its box, -1 for none, and returns how many count: one addition for
+// each box of the warp.
+PIOU_DEVICE int count_per_box(const AssignParams& params, unsigned lane, int row) {
+  const unsigned positives = __ballot_sync(kFullWarp, row >= 0);
+  if (positives == 0) return 0;
+  const unsigned same_box = __match_any_sync(kFullWarp, row);
+  const bool is_first = (same_box & ((1u << lane) - 1)) == 0;
+  if (row >= 0 && is_first) add_to_counter(params.pos_per_box + row, __popc(same_box));
+  return __popc(positives);
 }
 
-// Counts the positives of a warp; every lane brings how many of its points are positive.
 template <int kPoints>
-PIOU_DEVICE void count_positives(const AssignParams& params, int64_t image, int positives) {
-  int total = 0;
-  for (int bit = 0; (kPoints >> bit) != 0; ++bit) {
-    total += __popc(__ballot_sync(kFullWarp, (positives >> bit) & 1)) << bit;
-  }
-  if (threadIdx.x % 32 == 0 && total != 0) add_to_counter(params.num_pos + image, total);
-}
-
-// Grid: the tiles of the first image, of the second, and so on. Blocks share integer counters alone.
-template <bool kJudgesEveryCandidate, int kPoints, int kOffsetCapacity>
-PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kThreads, kBlocksPerProcessor)
-    assign_kernel(const PIOU_GRID_CONSTANT AssignParams params,
-                  const PIOU_GRID_CONSTANT OffsetTable<kOffsetCapacity> table, int tiles_per_image) {
-  PIOU_SHARED_ARRAY(Box, survivor_boxes, kThreads);
-  PIOU_SHARED_ARRAY(int, survivor_rows, kThreads);
-  PIOU_SHARED_ARRAY(int, warp_counts, kWarps);
-  const Survivors survivors{survivor_boxes, survivor_rows, warp_counts};
-
-  const int64_t image = blockIdx.x / tiles_per_image;
-  const Tile tile = tile_at(params, blockIdx.x % tiles_per_image, kPoints * kThreadRows);
-  const Level level = params.levels[tile.level];
-  const TileBounds bounds = tile_bounds(params, level, tile, kPoints * kThreadRows);
-  const int first_row = tile.first_row + static_cast<int>(threadIdx.x) / kTileWidth;
-  const int column = tile.first_column + static_cast<int>(threadIdx.x) % kTileWidth;
-
-  ThreadPoints<kPoints> points;
-  points.x = point_coordinate(column, params.offset, level.stride);
-  PIOU_UNROLL
-  for (int p = 0; p < kPoints; ++p) {
-    points.y[p] = point_coordinate(first_row + p * kThreadRows, params.offset, level.stride);
-    points.in_region[p] = false;
-  }
-  const Rows rows = image_rows(offsets_of(params, table), image, params.num_boxes);
-  walk_boxes<kJudgesEveryCandidate>(params, level, bounds, rows, survivors, points);
-  if (params.ignore_boxes != nullptr) {
-    const Rows regions = image_rows(ignore_offsets_of(params, table), image, params.num_ignore_boxes);
-    walk_regions(params, bounds, regions, survivors, points);
-  }
-
+PIOU_DEVICE void write_points(const AssignParams& params, const Place& place, const Rows& rows,
+                              const ThreadPoints<kPoints>& points) {
+  const int64_t width = place.level.width;
+  const int64_t first_output =
+      place.image * params.num_points + place.level.first_point + place.row(0) * width + place.column();
   int positives = 0;
   PIOU_UNROLL
   for (int p = 0; p < kPoints; ++p) {
-    const int row = first_row + p * kThreadRows;
-    if (row >= level.height || column >= level.width) continue;
-    const PointOutputs outputs =
-        decide(params, level, image, rows, points.x, points.y[p], points.choices[p], points.in_region[p]);
-    write(params,
-          image * params.num_points + level.first_point + static_cast<int64_t>(row) * level.width + column,
-          outputs);
-    if (outputs.matched < 0) continue;
-    add_to_counter(params.pos_per_box + outputs.matched, 1);
-    ++positives;
+    int matched = -1;
+    if (place.row(p) < place.level.height && place.column() < width) {
+      const PointOutputs outputs = decide(params, place.level, place.image, rows, points.x, points.y[p],
+                                          points.choices[p], points.in_region[p]);
+      const int64_t output = first_output + p * kLaneRows * width;
+      const Distances& d = outputs.ltrb;
+      params.matched[output] = outputs.matched;
+      params.matched_labels[output] = outputs.label;
+      reinterpret_cast<float4*>(params.ltrb)[output] = make_float4(d.l, d.t, d.r, d.b);
+      params.pseudo_iou[output] = outputs.pseudo_iou;
+      params.centerness[output] = outputs.centerness;
+      if (outputs.matched >= 0) matched = static_cast<int>(outputs.matched);
+    }
+    positives += count_per_box(params, place.lane, matched);
   }
-  count_positives<kPoints>(params, image, positives);
+  if (place.lane == 0 && positives != 0) add_to_counter(params.num_pos + place.image, positives);
 }
 
-// Returns launch(kernel, table, tiles) for the kernel that suits the rule and so many points a thread.
+// Grid: the tiles of an image by the images. Blocks share integer counters alone.
+template <bool kJudges, int kPoints, int kCapacity>
+PIOU_KERNEL void PIOU_EXACT_LAUNCH_BOUNDS(kThreads<kPoints>,
+                                          PIOU_BLOCKS(PSEUDO_IOU_OPS_ASSIGN_BLOCKS_PER_PROCESSOR - kJudges,
+                                                      kJudges&& kPoints > 1) *
+                                              256 / kThreads<kPoints>)
+    assign_kernel(const PIOU_GRID_CONSTANT AssignParams params,
+                  const PIOU_GRID_CONSTANT LaunchTable<kCapacity> table) {
+  PIOU_SHARED_ARRAY(int, listed, kTests* kThreads<kPoints> + kThreads<kPoints> / kWarpSize);
+  const Place place = place_of_thread<kPoints>(params, table);
+  ThreadPoints<kPoints> points(place);
+  const Rows rows = table.boxes.rows(place.image, params.num_boxes);
+  walk_boxes<kJudges>(params, place, listed, rows, points);
+  if (params.ignore_boxes != nullptr) {
+    walk_regions(params, place, listed, table.regions.rows(place.image, params.num_ignore_boxes), points);
+  }
+  if (place.has_points()) write_points(params, place, rows, points);
+}
+
+template <int kCapacity>
+Offsets<kCapacity> make_offsets(const int64_t* offsets, bool on_host, int64_t num_images, int64_t num_boxes) {
+  Offsets<kCapacity> made;
+  made.device = on_host ? nullptr : offsets;
+  for (int64_t entry = 0; on_host && entry <= num_images; ++entry) {
+    made.values[entry] = static_cast<int>(clamp(offsets[entry], 0, num_boxes));
+  }
+  return made;
+}
+
+template <int kCapacity>
+LaunchTable<kCapacity> make_table(const AssignParams& params) {
+  LaunchTable<kCapacity> table;
+  table.boxes =
+      make_offsets<kCapacity>(params.offsets, params.offsets_on_host, params.num_images, params.num_boxes);
+  table.regions = make_offsets<kCapacity>(params.ignore_offsets, params.ignore_offsets_on_host,
+                                          params.num_images, params.num_ignore_boxes);
+  table.first_tile[0] = 0;
+  for (int index = 0; index < params.num_levels; ++index) {
+    table.tiles_across[index] = static_cast<int>(divide_up(params.levels[index].width, kTileWidth));
+    const int tiles =
+        table.tiles_across[index] * static_cast<int>(divide_up(params.levels[index].height, kTileHeight));
+    table.first_tile[index + 1] = table.first_tile[index] + tiles;
+  }
+  return table;
+}
+
 template <int kCapacity, class Launch>
-auto launch_with_table(const AssignParams& params, const OffsetTable<kCapacity>& table, int points,
+void launch_with_table(const AssignParams& params, bool is_crowded, int64_t most_images,
                        const Launch& launch) {
-  if (params.rule.judges_every_candidate()) {
-    return launch(assign_kernel<true, 1, kCapacity>, table, count_tiles(params, 1));
-  }
-  const auto kernel =
-      points == 1 ? assign_kernel<false, 1, kCapacity> : assign_kernel<false, kPointsWhereDense, kCapacity>;
-  return launch(kernel, table, count_tiles(params, points));
+  LaunchTable<kCapacity> table = make_table<kCapacity>(params);
+  const auto start = [&](auto points) {
+    constexpr int kPoints = decltype(points)::value;
+    const auto kernel = params.rule.judges_every_candidate() ? assign_kernel<true, kPoints, kCapacity>
+                                                             : assign_kernel<false, kPoints, kCapacity>;
+    for (int64_t first = 0; first < params.num_images; first += most_images) {
+      table.first_image = static_cast<unsigned>(first);
+      launch(kernel, table, table.first_tile[params.num_levels],
+             static_cast<int>(std::min(most_images, params.num_images - first)), kThreads<kPoints>);
+    }
+  };
+  if (is_crowded) return start(std::integral_constant<int, kPointsWhereMany>());
+  start(std::integral_constant<int, kPointsWhereFew>());
 }
 
-template <int kCapacity, class Launch>
-auto launch_with_offsets(const AssignParams& params, const int64_t* host_offsets,
-                         const int64_t* host_ignore_offsets, int points, const Launch& launch) {
-  OffsetTable<kCapacity> table;
-  const int64_t entries = params.num_images + 1;
-  if (host_offsets != nullptr) std::copy_n(host_offsets, entries, table.offsets);
-  if (host_ignore_offsets != nullptr) std::copy_n(host_ignore_offsets, entries, table.ignore_offsets);
-  return launch_with_table(params, table, points, launch);
-}
-
-// The same, with a table of the offsets that are on the host: those that are not null.
+// Calls launch(kernel, table, tiles, images, threads), once for all images that a grid can hold, if there are
+// points.
 template <class Launch>
-auto launch_chosen_kernel(const AssignParams& params, const int64_t* host_offsets,
-                          const int64_t* host_ignore_offsets, int points, const Launch& launch) {
-  if (host_offsets == nullptr && host_ignore_offsets == nullptr) {
-    return launch_with_table(params, OffsetTable<0>{}, points, launch);
+void launch_chosen_kernel(const AssignParams& params, bool is_crowded, int64_t most_images,
+                          const Launch& launch) {
+  if (params.num_points == 0) return;
+  const bool by_value = params.offsets_on_host || params.ignore_offsets_on_host;
+  if (by_value && params.num_images > kSmallBatch) {
+    launch_with_table<kMaxImagesByValue>(params, is_crowded, most_images, launch);
+  } else {
+    launch_with_table<kSmallBatch>(params, is_crowded, most_images, launch);
   }
-  if (params.num_images <= kSmallBatch) {
-    return launch_with_offsets<kSmallBatch>(params, host_offsets, host_ignore_offsets, points, launch);
-  }
-  return launch_with_offsets<kMaxImagesByValue>(params, host_offsets, host_ignore_offsets, points, launch);
 }
 
 }  // namespace pseudo_iou_ops

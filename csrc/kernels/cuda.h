@@ -4,6 +4,7 @@
 
 #ifdef __CUDACC__
 #define PIOU_KERNEL __global__
+#define PIOU_EXACT_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define PIOU_DEVICE __device__ __forceinline__
 #define PIOU_GRID_CONSTANT __grid_constant__
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200
@@ -15,6 +16,15 @@
 #define PIOU_LAUNCH_BOUNDS_WIDELY(threads, blocks) __launch_bounds__(threads, blocks)
 #else
 #define PIOU_LAUNCH_BOUNDS_WIDELY(threads, blocks) __launch_bounds__(threads)
+#endif
+// Blocks of 256 threads for a multiprocessor: as wanted where it is large, else what leaves 64 registers a
+// thread, and one block less where `spills` says that ptxas needs more than those.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 900
+#define PIOU_BLOCKS(wanted, spills) 4
+#elif __CUDA_ARCH__ < 1200
+#define PIOU_BLOCKS(wanted, spills) (wanted)
+#else
+#define PIOU_BLOCKS(wanted, spills) ((spills) ? 3 : 4)
 #endif
 #define PIOU_UNROLL _Pragma("unroll")
 #define PIOU_SHARED_ARRAY(type, name, count) __shared__ type name[count]

@@ -4,15 +4,12 @@
 
 namespace pseudo_iou_ops {
 
-cudaError_t launch_assign(const AssignParams& params, const int64_t* host_offsets,
-                          const int64_t* host_ignore_offsets, cudaStream_t stream) {
-  if (params.num_images == 0 || params.num_points == 0) return cudaSuccess;
-  return launch_chosen_kernel(params, host_offsets, host_ignore_offsets, points_per_thread(params),
-                              [&](auto kernel, const auto& table, int64_t tiles) {
-                                const dim3 grid(static_cast<unsigned>(tiles * params.num_images));
-                                kernel<<<grid, kThreads, 0, stream>>>(params, table, static_cast<int>(tiles));
-                                return cudaGetLastError();
-                              });
+cudaError_t launch_assign(const AssignParams& params, cudaStream_t stream) {
+  launch_chosen_kernel(params, is_crowded(params), kMaxImagesPerLaunch,
+                       [&](auto kernel, const auto& table, int tiles, int images, int threads) {
+                         kernel<<<dim3(tiles, images), threads, 0, stream>>>(params, table);
+                       });
+  return cudaGetLastError();
 }
 
 }  // namespace pseudo_iou_ops

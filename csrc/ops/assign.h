@@ -43,6 +43,8 @@ inline void check_outputs(const AssignArguments& a, const AssignOutputs& outputs
   check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
 }
 
+inline bool is_on_host(const Tensor& tensor) { return tensor.device().type() == DeviceType::CPU; }
+
 inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& outputs) {
   AssignParams params;
   params.boxes = a.boxes.const_data_ptr<float>();
@@ -51,6 +53,8 @@ inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& o
   params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
   params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
   params.valid_sizes = data_or_null<float>(a.valid_sizes);
+  params.offsets_on_host = is_on_host(a.offsets);
+  params.ignore_offsets_on_host = a.ignore_offsets.has_value() && is_on_host(*a.ignore_offsets);
   params.num_images = a.num_images();
   params.num_boxes = a.num_boxes();
   params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
@@ -62,6 +66,7 @@ inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& o
   params.centerness = outputs.centerness.mutable_data_ptr<float>();
   params.num_pos = outputs.num_pos.mutable_data_ptr<int64_t>();
   params.pos_per_box = outputs.pos_per_box.mutable_data_ptr<int64_t>();
+  params.counters_adjoin = params.pos_per_box == params.num_pos + params.num_images;
   return params;
 }
 
@@ -76,6 +81,7 @@ auto run_into_new_tensors(const AssignArguments& a) {
   const Tensor pseudo_iou = per_point(ScalarType::Float), centerness = per_point(ScalarType::Float);
   AssignParams params = make_params(a, {matched, labels, ltrb, pseudo_iou, centerness, counts, counts});
   params.pos_per_box = params.num_pos + images;
+  params.counters_adjoin = true;
   Backend::run(params, a);
   return std::make_tuple(matched, labels, ltrb, pseudo_iou, centerness, counts);
 }

@@ -11,6 +11,7 @@
 namespace pseudo_iou_ops {
 
 constexpr int64_t kMaxSide = std::numeric_limits<int>::max();
+constexpr int64_t kMaxLevelSide = kMaxSide - 64;  // a tile may reach past the last cell
 constexpr int64_t kMaxPoints = int64_t{1} << 40;
 
 // A position in one of the lists of pseudo_iou_ops/rule.py.
@@ -75,8 +76,8 @@ inline void check_levels(const std::vector<int64_t>& level_shapes, const std::ve
   int64_t points = 0;
   for (size_t level = 0; level < strides.size(); ++level) {
     const int64_t height = level_shapes[2 * level], width = level_shapes[2 * level + 1];
-    STD_TORCH_CHECK(height >= 0 && width >= 0 && height <= kMaxSide && width <= kMaxSide,
-                    "level_shapes: expected sizes in [0, 2^31), got (", height, ", ", width, ")");
+    STD_TORCH_CHECK(height >= 0 && width >= 0 && height <= kMaxLevelSide && width <= kMaxLevelSide,
+                    "level_shapes: expected sizes in [0, 2^31 - 64), got (", height, ", ", width, ")");
     points += height * width;
     STD_TORCH_CHECK(points <= kMaxPoints, "level_shapes: expected at most 2^40 points an image");
   }

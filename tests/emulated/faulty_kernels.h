@@ -21,6 +21,18 @@ inline void early_return(float* out) {
   out[threadIdx.x] = static_cast<float>(__popc(__ballot_sync(0xffffffffu, true)));
 }
 
+// Each lane learns which others are as many past a multiple of three.
+inline void match(float* out) {
+  out[threadIdx.x] = static_cast<float>(__popc(__match_any_sync(0xffffffffu, threadIdx.x % 32 % 3)));
+}
+
+// One lane comes to another collective than its warp.
+inline void mixed_collectives(float* out) {
+  const unsigned lanes =
+      threadIdx.x == 3 ? __ballot_sync(0xffffffffu, true) : __match_any_sync(0xffffffffu, 1);
+  out[threadIdx.x] = static_cast<float>(__popc(lanes));
+}
+
 // Half of the threads wait at a barrier the others never reach.
 inline void divergent_barrier(float* out) {
   if (threadIdx.x < kThreads / 2) __syncthreads();
@@ -39,6 +51,8 @@ inline std::vector<float> run(const std::string& name, cuda_shim::Schedule sched
     if (name == "sound") neighbour(out.data(), true);
     if (name == "missing_barrier") neighbour(out.data(), false);
     if (name == "early_return") early_return(out.data());
+    if (name == "match") match(out.data());
+    if (name == "mixed_collectives") mixed_collectives(out.data());
     if (name == "divergent_barrier") divergent_barrier(out.data());
     if (name == "order_dependent") order_dependent(out.data(), &counter);
   });

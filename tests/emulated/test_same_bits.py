@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from oracles import assert_same_bits
 from samples import Sample, assign_calls, every_rule, sample_inputs, training_batch
 
-from pseudo_iou_ops import AssignRule, assign
+from pseudo_iou_ops import assign
 
 SCHEDULES = [("forward", 0), ("reverse", 0), ("shuffled", 1)]
 SAMPLES = sample_inputs()
@@ -17,11 +17,6 @@ SAMPLES = sample_inputs()
 def check(sample: Sample, **run: object) -> None:
     emulated = emulated_call.assign(sample, **run)
     assert_same_bits(emulated, assign(*sample.args(), **sample.kwargs()))
-
-
-def judges_every_candidate(rule: AssignRule) -> bool:
-    """Such a rule has one kernel, with one point a thread."""
-    return rule.order == "filter_then_choose" or rule.resolve == "max_metric"
 
 
 @pytest.mark.parametrize(("schedule", "seed"), SCHEDULES)
@@ -35,9 +30,24 @@ def test_offsets_by_value(sample: Sample) -> None:
     check(sample, offsets_on_host=True)
 
 
-@pytest.mark.parametrize("sample", [s for s in SAMPLES if not judges_every_candidate(s.rule)], ids=str)
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_the_other_number_of_points_per_thread(sample: Sample) -> None:
     check(sample, other_points=True)
+
+
+@pytest.mark.parametrize("offsets_on_host", [False, True], ids=["device", "host"])
+def test_more_images_than_one_grid_holds(offsets_on_host: bool) -> None:
+    """CUDA's limit is 65,535 images a launch; here it is lower."""
+    sample = training_batch((64, 96), (5, 0, 3, 70, 2, 9, 1))
+    for most_images in (1, 2, 3, 7):
+        check(sample, offsets_on_host=offsets_on_host, most_images=most_images)
+
+
+@pytest.mark.parametrize("boxes", [64, 65, 511, 513, 1030, 2049])
+def test_images_about_as_large_as_a_strip_of_boxes(boxes: int) -> None:
+    """Up to 64 boxes a warp sifts alone; a block sifts 1,024 or 2,048 at a time."""
+    check(training_batch((64, 96), (boxes, 3), seed=boxes), schedule="shuffled", seed=1)
+    check(training_batch((64, 96), (3, boxes), seed=boxes), other_points=True)
 
 
 def test_every_rule() -> None:

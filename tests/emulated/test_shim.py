@@ -19,12 +19,18 @@ def test_a_sound_kernel_runs(schedule: str) -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
+def test_lanes_with_the_same_value_find_each_other(schedule: str) -> None:
+    """Of 32 lanes, 11 leave no remainder by three, 11 leave one and 10 leave two."""
+    assert run("match", schedule) == [(11, 11, 10)[thread % 32 % 3] for thread in range(64)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_missing_barrier_gives_a_wrong_result(schedule: str) -> None:
     assert run("missing_barrier", schedule) != NEIGHBOURS
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("name", ["early_return", "divergent_barrier"])
+@pytest.mark.parametrize("name", ["early_return", "divergent_barrier", "mixed_collectives"])
 def test_a_thread_that_does_not_come_is_a_deadlock(name: str, schedule: str) -> None:
     with pytest.raises(RuntimeError, match="deadlock in block 0"):
         run(name, schedule)

@@ -19,7 +19,7 @@ from pseudo_iou_ops import Assignment, AssignRule, PointAssigner, assign, preset
 pytestmark = pytest.mark.gpu
 
 BUDGET_FILE = Path(__file__).parents[1] / "compile" / "ptxas_budget.json"
-BUDGET = json.loads(BUDGET_FILE.read_text(encoding="utf-8"))["kernels"]["assign_kernel"]
+BUDGET = json.loads(BUDGET_FILE.read_text(encoding="utf-8"))["kernels"]["assign_kernelILb0ELi2E"]
 RULES = {"paper": presets.paper, "max_metric": AssignRule(resolve="max_metric", ignore_threshold=0.2)}
 
 
@@ -169,6 +169,19 @@ def test_a_graph_keeps_the_cpu_offsets_it_was_captured_with() -> None:
     graph.replay()
     expected = dataclasses.replace(static.to("cpu"), offsets=at_capture)
     assert_same_bits(result, assign(*expected.args()))
+
+
+def test_a_capture_refuses_more_cpu_offsets_than_travel_by_value() -> None:
+    sample = training_batch((32, 48), (1, 2) * 600, strides=STRIDES[:2]).to("cuda", "cpu")
+    assign(*sample.args())  # loads the module
+    with pytest.raises(ValueError, match="while a CUDA graph is captured"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        assign(*sample.args())
+
+
+def test_more_images_than_one_grid_holds() -> None:
+    images = 65_600
+    sample = training_batch((8, 8), (1, 2) * (images // 2), strides=(8,))
+    assert_same_bits(assign(*sample.to("cuda").args()), assign(*sample.args()))
 
 
 def test_two_graphs_and_an_eager_call_side_by_side() -> None:

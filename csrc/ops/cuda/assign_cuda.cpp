@@ -1,5 +1,4 @@
 #include <cstdint>
-#include <utility>
 
 #include "../../launch/assign.h"
 #include "../assign.h"
@@ -12,10 +11,11 @@ void clear_async(int64_t* counters, int64_t count, cudaStream_t stream) {
   if (count > 0) check_cuda("assign", cudaMemsetAsync(counters, 0, count * sizeof(int64_t), stream));
 }
 
-// Hides a pointer to host memory from the kernel and returns it.
-const int64_t* take_host_offsets(const std::optional<Tensor>& offsets, const int64_t*& pointer) {
-  if (!offsets.has_value() || offsets->device().type() != DeviceType::CPU) return nullptr;
-  return std::exchange(pointer, nullptr);
+void clear_counters_async(const AssignParams& params, cudaStream_t stream) {
+  if (params.counters_adjoin)
+    return clear_async(params.num_pos, params.num_images + params.num_boxes, stream);
+  clear_async(params.num_pos, params.num_images, stream);
+  clear_async(params.pos_per_box, params.num_boxes, stream);
 }
 
 // The kernel stores the four distances of a point at once. Only a result the caller brings can be elsewhere.
@@ -25,22 +25,15 @@ void check_alignment(const float* ltrb) {
 }
 
 struct Cuda {
-  static void run(AssignParams params, const AssignArguments& arguments) {
+  static void run(const AssignParams& params, const AssignArguments& arguments) {
     check_alignment(params.ltrb);
+    STD_TORCH_CHECK(
+        !(params.offsets_on_host || params.ignore_offsets_on_host) || params.num_images <= kMaxImagesByValue,
+        "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     const cudaStream_t stream = current_stream(arguments.boxes);
-    if (params.pos_per_box == params.num_pos + params.num_images) {
-      clear_async(params.num_pos, params.num_images + params.num_boxes, stream);
-    } else {
-      clear_async(params.num_pos, params.num_images, stream);
-      clear_async(params.pos_per_box, params.num_boxes, stream);
-    }
-    const int64_t* host_offsets = take_host_offsets(arguments.offsets, params.offsets);
-    const int64_t* host_ignore_offsets = take_host_offsets(arguments.ignore_offsets, params.ignore_offsets);
-    STD_TORCH_CHECK(
-        (host_offsets == nullptr && host_ignore_offsets == nullptr) || params.num_images <= kMaxImagesByValue,
-        "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
-    check_cuda("assign", launch_assign(params, host_offsets, host_ignore_offsets, stream));
+    clear_counters_async(params, stream);
+    check_cuda("assign", launch_assign(params, stream));
   }
 };
 
