@@ -15,7 +15,7 @@ from .packing import pack_boxes, pack_padded
 from .points import level_points
 from .rule import AssignRule
 from .top_k import TopKAssignment, assign_top_k
-from .top_k_rules import Atss
+from .top_k_rules import Atss, TaskAligned
 
 __all__ = [
     "BACKGROUND",
@@ -24,6 +24,7 @@ __all__ = [
     "Assignment",
     "Atss",
     "PointAssigner",
+    "TaskAligned",
     "TopK",
     "TopKAssignment",
     "YoloTargets",
