@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,23 +55,13 @@ def assign_top_k(
         predictions = as_predictions(pred_boxes, scores, box_format, score_kind, boxes, batch, level_shapes)
     boxes = boxes.detach().to(torch.float32)
     offset = rule.offset if offset is None else offset
-    points = level_points(level_shapes, strides, offset, boxes.device)
-    sizes = [height * width for height, width in level_shapes]
-    starts = [sum(sizes[:level]) for level in range(len(sizes))]
-    levels = [
-        Level(slice(start, start + size), width)
-        for start, size, (_, width) in zip(starts, sizes, level_shapes, strict=True)
-    ]
-    stride_of = torch.tensor(strides, dtype=torch.float32, device=boxes.device)
-    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, dtype=torch.int64, device=boxes.device))
+    pyramid = _pyramid(level_shapes, strides, offset, boxes)
+    points = pyramid.points
     result = _empty(offsets.shape[0] - 1, points.shape[0], boxes)
     ignore_rows = image_rows(ignore_offsets, ignore_boxes)
     for index, rows in enumerate(image_rows(offsets, boxes)):
-        is_padding = torch.zeros(points.shape[0], dtype=torch.bool, device=boxes.device)
-        if valid_sizes is not None:
-            size = valid_sizes[index].to(torch.float32)
-            is_padding = (points[:, 0] >= size[1]) | (points[:, 1] >= size[0])
-        image = Image(points, levels, stride_of, is_padding, boxes[rows])
+        is_padding = _is_padding(points, None if valid_sizes is None else valid_sizes[index])
+        image = Image(*pyramid, is_padding, boxes[rows])
         if isinstance(rule, Atss):
             chosen = _atss(image, rule)
         else:
@@ -90,6 +81,36 @@ def assign_top_k(
     for target, value in zip(out, result, strict=True):
         target.copy_(value)
     return out
+
+
+class Pyramid(NamedTuple):
+    """The points of every image; as in :class:`Image`."""
+
+    points: Tensor
+    levels: list[Level]
+    strides: Tensor
+
+
+def _pyramid(
+    level_shapes: Sequence[tuple[int, int]], strides: Sequence[float], offset: float, boxes: Tensor
+) -> Pyramid:
+    sizes = [height * width for height, width in level_shapes]
+    starts = [sum(sizes[:level]) for level in range(len(sizes))]
+    levels = [
+        Level(slice(start, start + size), width)
+        for start, size, (_, width) in zip(starts, sizes, level_shapes, strict=True)
+    ]
+    stride_of = torch.tensor(strides, dtype=torch.float32, device=boxes.device)
+    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, dtype=torch.int64, device=boxes.device))
+    return Pyramid(level_points(level_shapes, strides, offset, boxes.device), levels, stride_of)
+
+
+def _is_padding(points: Tensor, valid_size: Tensor | None) -> Tensor:
+    if valid_size is None:
+        return torch.zeros(points.shape[0], dtype=torch.bool, device=points.device)
+    height, width = valid_size.to(torch.float32)
+    is_padding: Tensor = (points[:, 0] >= width) | (points[:, 1] >= height)
+    return is_padding
 
 
 def _empty(batch: int, points: int, boxes: Tensor) -> TopKAssignment:
