@@ -52,6 +52,28 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
                                       "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
   m.def(atss_out_schema.c_str());
 
+  // Lets each box choose the points whose predictions fit it best; see pseudo_iou_ops.assign_top_k with a
+  // TaskAligned. CPU alone.
+  //   pred_boxes, scores: one a level, or one for all, (B, C, H, W) or (B, P, C), as the logits below
+  //   the rest are the fields of pseudo_iou_ops/top_k_rules.py's TaskAligned, among by position, keep 0 for
+  //   all
+  const std::string task_aligned_inputs =
+      "Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, float offset, "
+      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, Tensor[] pred_boxes, "
+      "Tensor[] scores, bool boxes_are_ltrb, bool scores_are_logits, int k, float alpha, int beta, bool "
+      "ciou, "
+      "bool all_candidates, float inside_margin, float min_side, int among, int keep, float eps";
+  const std::string task_aligned_schema =
+      "assign_task_aligned(" + task_aligned_inputs +
+      ") -> (Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor iou, Tensor score, Tensor num_pos, "
+      "Tensor pos_per_box)";
+  m.def(task_aligned_schema.c_str());
+  const std::string task_aligned_out_schema =
+      "assign_task_aligned.out(" + task_aligned_inputs +
+      ", Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, Tensor(d!) iou, Tensor(e!) score, "
+      "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
+  m.def(task_aligned_out_schema.c_str());
+
   // The classification losses of a batch; see pseudo_iou_ops.sigmoid_focal_loss, quality_focal_loss and
   // centerness_loss. A logit's loss is weight * |target - sigmoid|^exponent * binary cross entropy.
   //   logits: one a level, (B, C, H, W) or (B, P, C), dense, classes or points last in memory

@@ -45,6 +45,10 @@ def _assign_atss_out(*_: object) -> None:
     """Writes into its last seven arguments and returns nothing."""
 
 
+torch.library.register_fake("pseudo_iou_ops::assign_task_aligned", _assign_atss)
+torch.library.register_fake("pseudo_iou_ops::assign_task_aligned.out", _assign_atss_out)
+
+
 @torch.library.register_fake("pseudo_iou_ops::class_loss")
 def _class_loss(logits: Sequence[Tensor], *arguments: object) -> tuple[Tensor, list[Tensor]]:
     return _loss_and_gradients(logits, with_gradients=bool(arguments[-1]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 
 from .rule import AssignRule
-from .top_k_rules import Atss
+from .top_k_rules import Atss, TaskAligned
 
 # FCOS (Tian et al. 2019, section 3.2): level i regresses max(l, t, r, b) in (m[i-1], m[i]]. mmdetection's
 # FCOSHead writes the ends as -1 and 1e8 and includes both bounds.
@@ -62,3 +62,13 @@ the threshold, and all boxes of the image compete for a point that several chose
 
 pseudo_iou_atss = Atss(metric="product")
 """ATSS by Pseudo-IoU times the IoU of the anchor: the paper's metric with a threshold of its own for every box."""
+
+tood = TaskAligned(candidates="all", inside_margin=0.01, eps=1e-7, offset=0.0)
+"""TOOD (Feng et al. 2021) as in mmdetection: points outside a box take places among its 13 and are dropped then;
+points lie on the corners of their cells."""
+
+pp_yoloe = TaskAligned(among="all")
+"""PP-YOLOE's task-aligned assignment, in PaddleDetection."""
+
+yolov8 = TaskAligned(k=10, alpha=0.5, iou="ciou", among="holders", min_side=16.0)
+"""What YOLOv8 and later assign by; ``min_side`` is the stride of the second level."""

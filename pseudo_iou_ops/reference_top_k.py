@@ -9,44 +9,15 @@ import torch
 from torch import Tensor
 
 from ._checks import check_inputs, check_values
+from ._predictions import BoxFormat, ScoreKind, as_predictions, refuse_predictions
+from ._reference_images import Chosen, Image, Level, box_iou, resolved
+from ._reference_task_aligned import predictions_of, task_aligned
 from .assignment import BACKGROUND, IGNORED
 from .metrics import is_inside, is_valid_box, pseudo_iou_of, side_distances
 from .points import level_points
 from .reference import image_rows
 from .top_k import TopKAssignment, check_top_k_out, check_top_k_rule
-from .top_k_rules import Atss
-
-
-class Level(NamedTuple):
-    """One level of the pyramid."""
-
-    points: slice
-    width: int
-
-
-class Image(NamedTuple):
-    """One image of a call."""
-
-    points: Tensor
-    """(P, 2) float32."""
-    levels: list[Level]
-    strides: Tensor
-    """(P,) float32, of the points' levels."""
-    is_padding: Tensor
-    """(P,) bool."""
-    boxes: Tensor
-    """(G, 4) float32."""
-
-
-class Chosen(NamedTuple):
-    """Who gets the points of an image."""
-
-    row: Tensor
-    """(P,) int64, row within the image, -1: none."""
-    value: Tensor
-    """(P,) float32, what the point and its box were judged by."""
-    score: Tensor
-    """(P,) float32."""
+from .top_k_rules import Atss, TopKRule
 
 
 def assign_top_k(
@@ -55,8 +26,12 @@ def assign_top_k(
     offsets: Tensor,
     level_shapes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    rule: Atss,
+    rule: TopKRule,
     *,
+    pred_boxes: Tensor | Sequence[Tensor] | None = None,
+    scores: Tensor | Sequence[Tensor] | None = None,
+    box_format: BoxFormat = "xyxy",
+    score_kind: ScoreKind = "logits",
     offset: float | None = None,
     ignore_boxes: Tensor | None = None,
     ignore_offsets: Tensor | None = None,
@@ -72,26 +47,27 @@ def assign_top_k(
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
     check_top_k_rule(rule)
+    predictions = None
+    if isinstance(rule, Atss):
+        refuse_predictions(pred_boxes=pred_boxes, scores=scores)
+    else:
+        batch = offsets.shape[0] - 1
+        predictions = as_predictions(pred_boxes, scores, box_format, score_kind, boxes, batch, level_shapes)
     boxes = boxes.detach().to(torch.float32)
     offset = rule.offset if offset is None else offset
-    points = level_points(level_shapes, strides, offset, boxes.device)
-    sizes = [height * width for height, width in level_shapes]
-    starts = [sum(sizes[:level]) for level in range(len(sizes))]
-    levels = [
-        Level(slice(start, start + size), width)
-        for start, size, (_, width) in zip(starts, sizes, level_shapes, strict=True)
-    ]
-    stride_of = torch.tensor(strides, dtype=torch.float32, device=boxes.device)
-    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, dtype=torch.int64, device=boxes.device))
+    pyramid = _pyramid(level_shapes, strides, offset, boxes)
+    points = pyramid.points
     result = _empty(offsets.shape[0] - 1, points.shape[0], boxes)
     ignore_rows = image_rows(ignore_offsets, ignore_boxes)
     for index, rows in enumerate(image_rows(offsets, boxes)):
-        is_padding = torch.zeros(points.shape[0], dtype=torch.bool, device=boxes.device)
-        if valid_sizes is not None:
-            size = valid_sizes[index].to(torch.float32)
-            is_padding = (points[:, 0] >= size[1]) | (points[:, 1] >= size[0])
-        image = Image(points, levels, stride_of, is_padding, boxes[rows])
-        _write(result, index, image, _atss(image, rule), labels, rows.start)
+        is_padding = _is_padding(points, None if valid_sizes is None else valid_sizes[index])
+        image = Image(*pyramid, is_padding, boxes[rows])
+        if isinstance(rule, Atss):
+            chosen = _atss(image, rule)
+        else:
+            assert predictions is not None
+            chosen = task_aligned(image, labels[rows], predictions_of(predictions, index, points), rule)
+        _write(result, index, image, chosen, labels, rows.start)
         if ignore_boxes is not None:
             regions = ignore_boxes.detach().to(torch.float32)[ignore_rows[index]]
             _ignore(result, index, _covered(points, regions) & (result.matched[index] == BACKGROUND))
@@ -105,6 +81,36 @@ def assign_top_k(
     for target, value in zip(out, result, strict=True):
         target.copy_(value)
     return out
+
+
+class Pyramid(NamedTuple):
+    """The points of every image; as in :class:`Image`."""
+
+    points: Tensor
+    levels: list[Level]
+    strides: Tensor
+
+
+def _pyramid(
+    level_shapes: Sequence[tuple[int, int]], strides: Sequence[float], offset: float, boxes: Tensor
+) -> Pyramid:
+    sizes = [height * width for height, width in level_shapes]
+    starts = [sum(sizes[:level]) for level in range(len(sizes))]
+    levels = [
+        Level(slice(start, start + size), width)
+        for start, size, (_, width) in zip(starts, sizes, level_shapes, strict=True)
+    ]
+    stride_of = torch.tensor(strides, dtype=torch.float32, device=boxes.device)
+    stride_of = stride_of.repeat_interleave(torch.tensor(sizes, dtype=torch.int64, device=boxes.device))
+    return Pyramid(level_points(level_shapes, strides, offset, boxes.device), levels, stride_of)
+
+
+def _is_padding(points: Tensor, valid_size: Tensor | None) -> Tensor:
+    if valid_size is None:
+        return torch.zeros(points.shape[0], dtype=torch.bool, device=points.device)
+    height, width = valid_size.to(torch.float32)
+    is_padding: Tensor = (points[:, 0] >= width) | (points[:, 1] >= height)
+    return is_padding
 
 
 def _empty(batch: int, points: int, boxes: Tensor) -> TopKAssignment:
@@ -141,22 +147,6 @@ def _covered(points: Tensor, regions: Tensor) -> Tensor:
     return (is_inside(*side_distances(points[:, None], regions)) & is_valid_box(regions)).any(dim=1)
 
 
-def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes (..., 4) whose leading dimensions broadcast, in the contract's order of operations."""
-    width = torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])
-    height = torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])
-    overlap = width.clamp(min=0) * height.clamp(min=0)
-    union = (_area(a) + _area(b)) - overlap
-    result: Tensor = overlap / union.clamp(min=1e-6)
-    return result
-
-
-def _area(boxes: Tensor) -> Tensor:
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    area: Tensor = (x2 - x1) * (y2 - y1)
-    return area
-
-
 def _atss(image: Image, rule: Atss) -> Chosen:
     """Zhang et al. 2020, Algorithm 1."""
     num_points, num_boxes = image.points.shape[0], image.boxes.shape[0]
@@ -174,7 +164,7 @@ def _atss(image: Image, rule: Atss) -> Chosen:
     margin = torch.tensor(rule.inside_margin, dtype=torch.float32, device=image.points.device)
     distances = side_distances(image.points, image.boxes[:, None])
     chosen &= torch.stack(distances).amin(0) > margin
-    return _resolved(chosen, values, is_valid[:, None] if rule.among == "all" else chosen)
+    return resolved(chosen, values, is_valid[:, None] if rule.among == "all" else chosen)
 
 
 def _atss_values(image: Image, rule: Atss) -> Tensor:
@@ -224,20 +214,3 @@ def _stands_out(values: Tensor, inclusive: bool) -> Tensor:
     # torch's float32 root can be one unit off on a CPU; the float64 root rounded once more can not.
     deviation = (total / (count - 1)).double().sqrt().float() if count > 1 else values.new_zeros(())
     return values >= mean + deviation if inclusive else values > mean + deviation
-
-
-def _resolved(chosen: Tensor, values: Tensor, competing: Tensor) -> Chosen:
-    """Give each point that a box chose to one: its own if it is one, else of those competing the largest value.
-
-    Args:
-        chosen: (G, P) bool.
-        values: (G, P) float32.
-        competing: (G, P) bool, or a shape that broadcasts to it.
-    """
-    choosers = chosen.sum(dim=0)
-    taking = torch.where(choosers > 1, competing & (choosers > 0), chosen)
-    best = torch.where(taking, values, values.new_tensor(-torch.inf))
-    largest = taking & (best == best.amax(dim=0))
-    row = torch.where(choosers > 0, largest.to(torch.int8).argmax(dim=0), -1)  # the first of equals
-    value = values.gather(0, row.clamp(min=0)[None])[0]
-    return Chosen(row, value, torch.ones_like(value))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import _loader
 from ._checks import check_inputs, check_values
+from ._predictions import BoxFormat, ScoreKind, as_predictions, refuse_predictions
 from .assignment import as_float32, check_result, reachable_offsets
-from .top_k_rules import ATSS_METRICS, Atss
+from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, TaskAligned, TopKRule
 
-_atss = torch.ops.pseudo_iou_ops.assign_atss.default
-_atss_out = torch.ops.pseudo_iou_ops.assign_atss.out
+_atss = torch.ops.pseudo_iou_ops.assign_atss
+_task_aligned = torch.ops.pseudo_iou_ops.assign_task_aligned
 
 
 class TopKAssignment(NamedTuple):
@@ -57,8 +58,12 @@ def assign_top_k(
     offsets: Tensor,
     level_shapes: Sequence[tuple[int, int]],
     strides: Sequence[float],
-    rule: Atss,
+    rule: TopKRule,
     *,
+    pred_boxes: Tensor | Sequence[Tensor] | None = None,
+    scores: Tensor | Sequence[Tensor] | None = None,
+    box_format: BoxFormat = "xyxy",
+    score_kind: ScoreKind = "logits",
     offset: float | None = None,
     ignore_boxes: Tensor | None = None,
     ignore_offsets: Tensor | None = None,
@@ -79,7 +84,14 @@ def assign_top_k(
         offsets: (B+1,) int64, image b owns the rows ``offsets[b]:offsets[b+1]``; on the boxes' device or on the CPU.
         level_shapes: L times (H, W), in cells.
         strides: L strides in pixels.
-        rule: how boxes choose: an :class:`Atss`; see :mod:`pseudo_iou_ops.presets`.
+        rule: how boxes choose: an :class:`Atss`, or a :class:`TaskAligned`, which reads predictions and has no CUDA
+            kernel yet; see :mod:`pseudo_iou_ops.presets`.
+        pred_boxes: floating, the boxes that a head predicts, as it leaves them: (B, P, 4), or L times (B, 4, H, W) or
+            (B, H * W, 4). For a ``TaskAligned`` alone. Read in place if dense; without gradient.
+        scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). For a ``TaskAligned``
+            alone. A class that the head does not have scores 0.
+        box_format: ``xyxy``, corners in pixels, or ``ltrb``, distances from the point in pixels.
+        score_kind: ``logits`` or ``probabilities``; these are clamped to [0, 1].
         offset: where a point lies in its cell, x = (j + offset) * stride; None takes the rule's.
         ignore_boxes: (K, 4) floating, crowd or difficult regions, packed likewise: a point strictly inside one that is
             not positive is ignored.
@@ -96,7 +108,8 @@ def assign_top_k(
     Raises:
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
-        RuntimeError: the boxes are on a device this install has no kernels for, or ``out.ltrb`` is not aligned.
+        RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or a
+            ``TaskAligned`` meets boxes on CUDA.
 
     Examples:
         >>> import torch
@@ -113,9 +126,12 @@ def assign_top_k(
     check_top_k_rule(rule)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
+    if boxes.is_cuda and isinstance(rule, TaskAligned):
+        raise RuntimeError(f"rule: expected an Atss for boxes on {boxes.device}: TaskAligned has CPU kernels alone")
     if not boxes.is_cpu:
         _loader.require_kernels(boxes.device)
-    arguments = (
+    batch = offsets.shape[0] - 1
+    arguments: tuple[Any, ...] = (
         as_float32(boxes),
         labels.contiguous(),
         reachable_offsets(offsets, boxes),
@@ -125,23 +141,34 @@ def assign_top_k(
         None if ignore_boxes is None else as_float32(ignore_boxes),
         None if ignore_offsets is None else reachable_offsets(ignore_offsets, boxes),
         None if valid_sizes is None else as_float32(valid_sizes),
-        rule.k,
-        ATSS_METRICS.index(rule.metric),
-        rule.anchor_scale,
-        rule.inclusive,
-        rule.inside_margin,
-        rule.among == "all",
     )
+    if isinstance(rule, Atss):
+        refuse_predictions(pred_boxes=pred_boxes, scores=scores)
+        op, arguments = _atss, (*arguments, *_of_atss(rule))
+    else:
+        predictions = as_predictions(pred_boxes, scores, box_format, score_kind, boxes, batch, level_shapes)
+        op, arguments = _task_aligned, (*arguments, *predictions, *_of_task_aligned(rule))
     if out is not None:
-        check_top_k_out(out, boxes, offsets.shape[0] - 1, level_shapes)
-        _atss_out(*arguments, *out)
+        check_top_k_out(out, boxes, batch, level_shapes)
+        op.out(*arguments, *out)
         return out
-    return TopKAssignment(*_atss(*arguments))
+    return TopKAssignment(*op.default(*arguments))
+
+
+def _of_atss(rule: Atss) -> tuple[Any, ...]:
+    metric, all_compete = ATSS_METRICS.index(rule.metric), rule.among == "all"
+    return rule.k, metric, rule.anchor_scale, rule.inclusive, rule.inside_margin, all_compete
+
+
+def _of_task_aligned(rule: TaskAligned) -> tuple[Any, ...]:
+    among, keep = TASK_ALIGNED_AMONG.index(rule.among), rule.keep or 0
+    choice = (rule.k, rule.alpha, rule.beta, rule.iou == "ciou", rule.candidates == "all")
+    return (*choice, rule.inside_margin, rule.min_side, among, keep, rule.eps)
 
 
 def check_top_k_rule(rule: object) -> None:
-    if not isinstance(rule, Atss):
-        raise TypeError(f"rule: expected an Atss, got {type(rule).__name__}")
+    if not isinstance(rule, (Atss, TaskAligned)):
+        raise TypeError(f"rule: expected an Atss or a TaskAligned, got {type(rule).__name__}")
 
 
 def check_top_k_out(out: TopKAssignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:

@@ -11,7 +11,7 @@ from .assigner import PointAssigner
 from .packing import as_packed
 from .protocols import Assigner, PointPredictions
 from .rule import AssignRule
-from .top_k import TopKAssignment, assign_top_k, check_top_k_rule
+from .top_k import TopKAssignment, assign_top_k
 from .top_k_rules import Atss
 
 
@@ -42,7 +42,8 @@ class TopKAssigner(nn.Module):
     def __init__(self, strides: Sequence[float], rule: Atss, offset: float | None = None) -> None:
         super().__init__()
         _checks.check_strides(strides)
-        check_top_k_rule(rule)
+        if not isinstance(rule, Atss):
+            raise TypeError(f"rule: expected an Atss, got {type(rule).__name__}")
         if offset is not None:
             _checks.check_offset(offset)
         self.strides = tuple(strides)

@@ -1,4 +1,4 @@
-"""The rule of the assigner where boxes choose points."""
+"""The rules of the assigners where boxes choose points, one frozen dataclass a family."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from .rule import check_choice, check_flag, finite, set_field
 
 AtssMetric = Literal["anchor_iou", "pseudo_iou", "product"]
 Among = Literal["choosers", "all"]
+TaskAlignedAmong = Literal["choosers", "all", "holders"]
+Overlap = Literal["iou", "ciou"]
+Candidates = Literal["inside", "all"]
 
-# The position of a name is the code the kernels know it by (csrc/core/atss.h).
+# The position of a name is the code the kernels know it by (csrc/core/atss.h, task_aligned.h).
 ATSS_METRICS: tuple[AtssMetric, ...] = ("anchor_iou", "pseudo_iou", "product")
 
 AMONG: tuple[Among, ...] = ("choosers", "all")
+TASK_ALIGNED_AMONG: tuple[TaskAlignedAmong, ...] = ("choosers", "all", "holders")
+OVERLAPS: tuple[Overlap, ...] = ("iou", "ciou")
+CANDIDATES: tuple[Candidates, ...] = ("inside", "all")
 
 MAX_K = 32
-"""A box chooses among at most so many points of a level: kMaxK of csrc/core/top_k_params.h."""
+"""A box chooses at most so many points (:class:`Atss`: among so many of a level): kMaxK of csrc/core/top_k_params.h."""
+
+MAX_BETA = 8
+
+MAX_KEEP = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Atss:
     offset: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_k(self.k)
+        _check_whole("k", self.k, 1, MAX_K)
         check_choice("metric", self.metric, ATSS_METRICS)
         _set_number(self, "anchor_scale", above=0.0)
         check_flag("inclusive", self.inclusive)
@@ -68,18 +78,77 @@ class Atss:
         _set_number(self, "offset")
 
 
-TopKRule = Atss
-"""Any rule of this module."""
+@dataclass(frozen=True)
+class TaskAligned:
+    """Each box takes the points whose predictions fit it best in class and place (TOOD, Feng et al. 2021, section 3.2).
+
+    The alignment of a point is ``p^alpha * iou^beta``: its score for the class of the box, its predicted box's overlap.
+
+    Attributes:
+        k: points of a box.
+        alpha: power of the score, 0 or more.
+        beta: power of the overlap, a whole number from 0 to 8.
+        iou: ``iou``, or ``ciou`` (Zheng et al. 2020), floored at 0.
+        candidates: ``inside``: points inside the box alone; ``all``: every point may take one of the k places, and
+            those outside are dropped afterwards.
+        inside_margin: in pixels; a point inside lies farther than this from every side.
+        min_side: in pixels; a box with a shorter side is grown to it about its center for the test for inside.
+        among: which boxes compete for a point that several chose, by their overlap: the ``choosers``, the ``holders``
+            (boxes with the point inside), or ``all`` boxes of the image.
+        keep: after that, how many points a box keeps, its best first; None: all.
+        eps: added to the largest alignment of a box where the scores are divided by it.
+        offset: where a level's point lies in its cell when the call does not say.
+
+    Raises:
+        ValueError: a field has a value outside its domain.
+        TypeError: a field has the wrong type.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from pseudo_iou_ops import presets
+        >>> replace(presets.yolov8, keep=1).k
+        10
+    """
+
+    k: int = 13
+    alpha: float = 1.0
+    beta: int = 6
+    iou: Overlap = "iou"
+    candidates: Candidates = "inside"
+    inside_margin: float = 0.0
+    min_side: float = 0.0
+    among: TaskAlignedAmong = "choosers"
+    keep: int | None = None
+    eps: float = 1e-9
+    offset: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_whole("k", self.k, 1, MAX_K)
+        _set_number(self, "alpha", at_least=0.0)
+        _check_whole("beta", self.beta, 0, MAX_BETA)
+        check_choice("iou", self.iou, OVERLAPS)
+        check_choice("candidates", self.candidates, CANDIDATES)
+        _set_number(self, "inside_margin", at_least=0.0)
+        _set_number(self, "min_side", at_least=0.0)
+        check_choice("among", self.among, TASK_ALIGNED_AMONG)
+        if self.keep is not None:
+            _check_whole("keep", self.keep, 1, MAX_KEEP)
+        _set_number(self, "eps", above=0.0)
+        _set_number(self, "offset")
 
 
-def _check_k(k: object) -> None:
-    if not isinstance(k, int) or isinstance(k, bool):
-        raise TypeError(f"k: expected an integer, got {k!r}")
-    if not 1 <= k <= MAX_K:
-        raise ValueError(f"k: expected an integer in [1, {MAX_K}], got {k}")
+TopKRule = Atss | TaskAligned
+"""Either of the two."""
 
 
-def _set_number(rule: Atss, name: str, at_least: float | None = None, above: float | None = None) -> None:
+def _check_whole(name: str, value: object, at_least: int, at_most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if not at_least <= value <= at_most:
+        raise ValueError(f"{name}: expected an integer in [{at_least}, {at_most}], got {value}")
+
+
+def _set_number(rule: TopKRule, name: str, at_least: float | None = None, above: float | None = None) -> None:
     value = finite(name, getattr(rule, name))
     if at_least is not None and not value >= at_least:
         raise ValueError(f"{name}: expected a number of at least {at_least:g}, got {value}")

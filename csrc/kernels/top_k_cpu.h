@@ -29,6 +29,14 @@ inline std::vector<BoxTask> tasks_of_boxes(const TopKParams& params, int64_t box
   return tasks;
 }
 
+// Before the boxes come: no claims, no counts.
+inline void clear_claims(const TopKParams& params) {
+  std::fill_n(params.num_pos, params.num_images, int64_t{0});
+  std::fill_n(params.pos_per_box, params.num_boxes, int64_t{0});
+  std::fill_n(params.matched, params.num_images * params.num_points, kBackground);
+  std::fill_n(params.matched_labels, params.num_images * params.num_points, kBackground);
+}
+
 inline void raise_to(int64_t* number, int64_t value) {
   static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "claims are plain integers");
   auto* const shared = reinterpret_cast<std::atomic<int64_t>*>(number);
@@ -45,7 +53,7 @@ inline void lay_claim(const TopKParams& params, int64_t output, int64_t claim) {
 
 // A point that boxes laid claim to: the strongest claim, and whether there were others.
 struct ClaimedPoint {
-  int64_t image;
+  int64_t image, output;
   float stride, x, y;
   int64_t claim;
   bool is_contested;
@@ -57,8 +65,8 @@ struct Verdict {
   float score;
 };
 
-inline void write_positive(const TopKParams& params, int64_t output, const ClaimedPoint& point,
-                           const Verdict& verdict) {
+inline void write_positive(const TopKParams& params, const ClaimedPoint& point, const Verdict& verdict) {
+  const int64_t output = point.output;
   const int64_t box_row = row_of_claim(verdict.claim);
   const Distances d = distances(load_box(params.boxes, box_row), point.x, point.y);
   params.matched[output] = box_row;
@@ -80,19 +88,22 @@ void write_points(const TopKParams& params, const PointTask& task, const Judge& 
   const int64_t first_output = first_output_of(params, task), points = grid.num_points();
   std::fill_n(params.ltrb + 4 * first_output, 4 * points, 0.0f);
   std::fill_n(params.iou + first_output, points, 0.0f);
-  std::fill_n(params.score + first_output, points, 0.0f);
   PositiveCounter counter(params, task.image);
   for (int row = task.first_row; row < task.last_row; ++row) {
     for (int column = 0; column < grid.level.width; ++column) {
       const int64_t output = first_output + grid.row_start(row) + column, claim = params.matched[output];
-      if (claim < 0) continue;
+      if (claim < 0) {
+        params.score[output] = 0.0f;
+        continue;
+      }
       const ClaimedPoint point{task.image,
+                               output,
                                grid.level.stride,
                                grid.x_axis.coordinate(column),
                                grid.y_axis.coordinate(row),
                                claim,
                                params.matched_labels[output] > kBackground + 1};
-      write_positive(params, output, point, judge(point));
+      write_positive(params, point, judge(point));
       counter.add(params.matched[output]);
     }
   }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from oracles import assert_same_bits
 from samples import LEVEL_SHAPES, STRIDES, Sample, op_call, training_batch
+from task_aligned_samples import task_aligned_registration_inputs, with_predictions
 from top_k_samples import PRESETS, atss_registration_inputs
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -17,7 +18,7 @@ from torch.export import Dim, export
 
 from pseudo_iou_ops import Atss, TopKAssignment, assign_top_k, presets
 
-SAMPLES = atss_registration_inputs()
+SAMPLES: list[Sample] = [*atss_registration_inputs(), *task_aligned_registration_inputs()]
 
 
 @pytest.mark.parametrize("rule", PRESETS.values(), ids=PRESETS.keys())
@@ -36,6 +37,22 @@ def test_one_dynamic_graph(rule: Atss) -> None:
         maps = [torch.empty(1, 1, *shape) for shape in sample.level_shapes]
         result = compiled(maps, sample.boxes, sample.labels, sample.offsets)
         assert_same_bits(result, assign_top_k(*sample.args()))
+    assert counter.frame_count <= 2, f"{counter.frame_count} graphs"
+
+
+def test_one_dynamic_graph_with_predictions() -> None:
+    def function(box_maps: list[Tensor], score_maps: list[Tensor], *ground_truths: Tensor) -> TopKAssignment:
+        shapes = [(level.shape[-2], level.shape[-1]) for level in box_maps]
+        predictions = {"pred_boxes": box_maps, "scores": score_maps}
+        return assign_top_k(*ground_truths, shapes, STRIDES, presets.yolov8, **predictions)
+
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(function, fullgraph=True, backend=counter)
+    batches = [((640, 896), (9, 13)), ((384, 640), (30, 17)), ((512, 640), (2, 5))]
+    for number, (size, counts) in enumerate(batches):
+        sample = with_predictions(training_batch(size, counts, seed=number), presets.yolov8, number, "maps")
+        result = compiled(sample.pred_boxes, sample.scores, sample.boxes, sample.labels, sample.offsets)
+        assert_same_bits(result, assign_top_k(*sample.args(), **sample.kwargs()))
     assert counter.frame_count <= 2, f"{counter.frame_count} graphs"
 
 
@@ -67,6 +84,8 @@ def metadata(tensors: Any) -> list[tuple[Any, ...]]:
 
 
 def fake(mode: FakeTensorMode, value: Any, device: str) -> Any:
+    if isinstance(value, list):
+        return [fake(mode, entry, device) for entry in value]
     if not isinstance(value, Tensor):
         return value
     with mode:

@@ -166,6 +166,38 @@ def test_atss_is_mmdetections_label_for_label() -> None:
     assert positives > 5000
 
 
+def test_task_aligned_is_mmdetections_label_for_label() -> None:
+    """100 batches of COCO's boxes, with predictions as of a network part-way through its training: boxes about a box
+    of the image, better ones at points inside it, and scores that know the class now and then."""
+    workload = replace(CocoBoxes(), images=1)
+    assigner = TASK_UTILS.build({"type": "TaskAlignedAssigner", "topk": 13})
+    random = torch.Generator().manual_seed(0)
+    positives = 0
+    for seed in range(100):
+        batch = workload.batch(seed)
+        (boxes,), (labels,) = batch.boxes, batch.labels
+        if len(boxes) == 0:
+            continue
+        points = level_points(batch.pyramid.level_shapes, STRIDES, offset=0.0)
+        anchors = torch.cat((points - 4, points + 4), dim=1)
+        nearest = (points[:, None] - (boxes[:, :2] + boxes[:, 2:]) / 2).square().sum(-1).argmin(1)
+        sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)[nearest]
+        predicted = boxes[nearest] + 0.25 * sides * torch.randn(anchors.shape, generator=random)
+        logits = torch.randn(len(points), 91, generator=random) - 3
+        logits[torch.arange(len(points)), labels[nearest]] += 2
+        packed = pack_boxes([boxes], [labels])
+        result = assign_top_k(
+            *packed, batch.pyramid.level_shapes, STRIDES, presets.tood, pred_boxes=predicted[None], scores=logits[None]
+        )
+        instances = InstanceData(priors=anchors, bboxes=predicted, scores=logits.sigmoid())
+        expected = assigner.assign(instances, InstanceData(bboxes=boxes, labels=labels))
+        assert torch.equal(result.matched[0] + 1, expected.gt_inds)
+        is_positive = result.matched[0] >= 0
+        assert torch.equal(result.iou[0][is_positive], expected.max_overlaps[is_positive])
+        positives += int(is_positive.sum())
+    assert positives > 2000
+
+
 def test_unknown_rules_and_heads_are_refused() -> None:
     register()
     with pytest.raises(ValueError, match="rule: expected a preset"):

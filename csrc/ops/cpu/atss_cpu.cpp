@@ -8,17 +8,9 @@ namespace {
 
 constexpr int64_t kBoxesPerTask = 32;
 
-// Before the boxes come: no claims, no counts.
-void clear(const TopKParams& params) {
-  std::fill_n(params.num_pos, params.num_images, int64_t{0});
-  std::fill_n(params.pos_per_box, params.num_boxes, int64_t{0});
-  std::fill_n(params.matched, params.num_images * params.num_points, kBackground);
-  std::fill_n(params.matched_labels, params.num_images * params.num_points, kBackground);
-}
-
 struct Cpu {
   static void run(const TopKParams& params, const AtssRule& rule, const TopKArguments&) {
-    clear(params);
+    clear_claims(params);
     const std::vector<BoxTask> box_tasks = tasks_of_boxes(params, kBoxesPerTask);
     run_tasks_in_parallel(
         static_cast<int64_t>(box_tasks.size()), [&] { return AtssWorker(params, rule); },

@@ -1,0 +1,84 @@
+"""The elementary functions of an assignment in float32 torch, with the bits of csrc/core/exact.h and elementary.h."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), in the kernels' order of operations; not for NaN."""
+    e = exp_nonpositive(-x.abs())
+    one_more, two_more = 1 + e, 2 + e
+    inverse = 1 / (one_more * two_more)
+    larger = two_more * inverse
+    return torch.where(x < 0, e * larger, larger)
+
+
+def exp_nonpositive(x: Tensor) -> Tensor:
+    """exp(x) for x <= 0; exp(-87) below -87."""
+    x = x.clamp(min=-87)
+    shifted = x * _float(1.44269504) + 12582912.0
+    exponent = shifted - 12582912.0
+    rest = exponent * _float(2.12194440e-4) + (exponent * -0.693359375 + x)
+    series = torch.full_like(x, _float(1.381446724e-3))
+    for coefficient in (8.368780836e-3, 4.166839272e-2, 1.666651964e-1, 4.999999404e-1):
+        series = series * rest + _float(coefficient)
+    mantissa = ((series * rest) * rest + rest) + 1
+    return (mantissa.view(torch.int32) + (shifted.view(torch.int32) << 23)).view(torch.float32)
+
+
+def log(x: Tensor) -> Tensor:
+    """log(x) for 0 < x <= 1."""
+    is_subnormal = x < _float(1.17549435e-38)
+    bits = torch.where(is_subnormal, x * 8388608.0, x).view(torch.int32)
+    exponent = (bits >> 23) - torch.where(is_subnormal, 150, 127)
+    mantissa = ((bits & 0x7FFFFF) | 0x3F800000).view(torch.float32)
+    is_large = mantissa > _float(1.41421354)
+    mantissa = torch.where(is_large, mantissa * 0.5, mantissa)
+    whole = (exponent + is_large).to(torch.float32)
+    s = (mantissa - 1) / (mantissa + 1)
+    square = s * s
+    series = torch.full_like(x, _float(2 / 13))
+    for divisor in (11, 9, 7, 5, 3):
+        series = series * square + _float(2 / divisor)
+    rest = (series * square) * s + (s + s)
+    return whole * 0.693359375 + (whole * _float(-2.12194440e-4) + rest)
+
+
+def atan(a: Tensor, b: Tensor) -> Tensor:
+    """atan(a / b) for a, b > 0."""
+    ratio = torch.minimum(a, b) / torch.maximum(a, b)
+    square = ratio * ratio
+    series = torch.full_like(ratio, _float(0.002622224))
+    for coefficient in (
+        -0.0151324505, 0.041121714, -0.07366693, 0.10573926, -0.14185974, 0.19990396, -0.33332986
+    ):  # fmt: skip
+        series = series * square + _float(coefficient)
+    angle = (ratio * square) * series + ratio
+    return torch.where(a > b, _float(1.57079637) - angle, angle)
+
+
+def whole_power(x: Tensor, n: int) -> Tensor:
+    """x^n for n from 0 to 8."""
+    square = x * x
+    cube, fourth = square * x, square * square
+    powers = (torch.ones_like(x), x, square, cube, fourth, fourth * x, cube * cube, (cube * cube) * x, fourth * fourth)
+    return powers[n]
+
+
+def power_of_probability(p: Tensor, exponent: float) -> Tensor:
+    """p^exponent for p in [0, 1] and an exponent of 0 or more."""
+    if exponent == 0.5:
+        return p.double().sqrt().float()  # torch's float32 root can be one unit off on a CPU
+    if exponent in (0, 1, 2):
+        return whole_power(p, int(exponent))
+    is_positive = p > 0
+    safe = torch.where(is_positive, p, torch.ones_like(p))
+    power = exp_nonpositive(log(safe) * _float(exponent)).clamp(max=1)
+    return torch.where(is_positive, power, torch.zeros_like(p))
+
+
+def _float(value: float) -> float:
+    """The float32 nearest to a number: a product with it is rounded once, in float32."""
+    return float(torch.tensor(value, dtype=torch.float32))
