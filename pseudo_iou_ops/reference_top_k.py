@@ -56,21 +56,20 @@ def assign_top_k(
     boxes = boxes.detach().to(torch.float32)
     offset = rule.offset if offset is None else offset
     pyramid = _pyramid(level_shapes, strides, offset, boxes)
-    points = pyramid.points
-    result = _empty(offsets.shape[0] - 1, points.shape[0], boxes)
+    result = _empty(offsets.shape[0] - 1, pyramid.points.shape[0], boxes)
     ignore_rows = image_rows(ignore_offsets, ignore_boxes)
     for index, rows in enumerate(image_rows(offsets, boxes)):
-        is_padding = _is_padding(points, None if valid_sizes is None else valid_sizes[index])
+        is_padding = _is_padding(pyramid.points, None if valid_sizes is None else valid_sizes[index])
         image = Image(*pyramid, is_padding, boxes[rows])
         if isinstance(rule, Atss):
             chosen = _atss(image, rule)
         else:
             assert predictions is not None
-            chosen = task_aligned(image, labels[rows], predictions_of(predictions, index, points), rule)
+            chosen = task_aligned(image, labels[rows], predictions_of(predictions, index, pyramid.points), rule)
         _write(result, index, image, chosen, labels, rows.start)
         if ignore_boxes is not None:
             regions = ignore_boxes.detach().to(torch.float32)[ignore_rows[index]]
-            _ignore(result, index, _covered(points, regions) & (result.matched[index] == BACKGROUND))
+            _ignore(result, index, _covered(pyramid.points, regions) & (result.matched[index] == BACKGROUND))
         _ignore(result, index, is_padding)
     positive = result.matched >= 0
     result.num_pos.copy_(positive.sum(dim=1))
