@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from PIL import Image
 
 from detector import runtime
 from detector.cli import main
-from detector.config import Config, config_to_yaml
-from detector.data import Annotations
+from detector.config import Config, config_to_yaml, load_config
+from detector.data import Annotations, load_annotations
 from detector.engine.checkpoint import load_checkpoint
 from detector.engine.resume import Resumed
 from detector.engine.train import Validate, train
@@ -90,21 +91,24 @@ def test_an_evaluation_that_fails_keeps_its_steps(
     assert_same_run(out, tmp_path / "whole")
 
 
-def _train_and_be_killed(config: Config, annotations: Annotations, out: Path) -> None:
-    torch.set_num_threads(1)
-    train(config, annotations, out, CPU, validate=failing_at(1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+def train_and_be_killed(file: str, out: str) -> None:
+    config = load_config(Path(file))
+    annotations = load_annotations(config.data, "train")
+    train(config, annotations, Path(out), CPU, validate=failing_at(1, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
 def test_a_kill_during_an_evaluation_keeps_its_steps(
     run_config: Config, annotations: Annotations, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    child = multiprocessing.get_context("fork").Process(
-        target=_train_and_be_killed, args=(run_config, annotations, out)
-    )
-    child.start()
-    child.join(100)
-    assert child.exitcode == -signal.SIGKILL
+    file = tmp_path / "run.yaml"
+    file.write_text(config_to_yaml(run_config), encoding="utf-8")
+    # A process of its own: autograd does not work in a fork of one that has used it.
+    program = "import sys, test_lost_work; test_lost_work.train_and_be_killed(*sys.argv[1:])"
+    paths = os.pathsep.join((str(Path(__file__).parent), *sys.path))
+    command = [sys.executable, "-c", program, str(file), str(out)]
+    child = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    assert child.returncode == -signal.SIGKILL, child.stderr
     assert load_checkpoint(out / "last.pt")["step"] == 3
     assert not (out / "best.pt").exists()
     train(run_config, annotations, out, CPU, Resumed(out / "last.pt", load_checkpoint(out / "last.pt")), validate)

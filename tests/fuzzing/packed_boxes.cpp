@@ -206,6 +206,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool other_points = bytes.flag();
   const bool offsets_on_host =
       bytes.below(8) == 0;  // rarely: each thread has a copy of the table, which is slow here
+  const int64_t most_images = 1 + bytes.below(4);  // of a launch
   const Inputs inputs(bytes);
   inputs.hand_to(params);
   if (params.num_images == 0 || params.num_points == 0) return 0;
@@ -217,7 +218,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const Outputs on_cuda(params.num_images * params.num_points, params.num_images, params.num_boxes);
   on_cuda.hand_to(params);
-  assign_run::run(params, {cuda_shim::Schedule::kForward, 0, other_points, offsets_on_host});
+  params.offsets_on_host = offsets_on_host;
+  params.ignore_offsets_on_host = offsets_on_host && params.ignore_offsets != nullptr;
+  assign_run::run(params, {cuda_shim::Schedule::kForward, 0, other_points, most_images});
   check(on_cpu == on_cuda, "the CPU and the CUDA kernel differ");
   return 0;
 }

@@ -28,7 +28,7 @@ def test_random_inputs(tmp_path: Path) -> None:
     ("header", "right", "wrong", "message"),
     [
         ("core/assign_params.h", "clamp(offsets[image], 0, num_boxes)", "offsets[image]", "AddressSanitizer"),
-        ("kernels/assign_cpu.h", "if (positives_ > 0) add_count", "if (positives_ > 1) add_count", "num_pos is not"),
+        ("kernels/point_tasks.h", "if (positives_ > 0) add_count", "if (positives_ > 1) add_count", "num_pos is not"),
         ("kernels/assign_cpu.h", "centernesses[index] = centerness(d)", "centernesses[index] = 0.0f", "kernel differ"),
     ],
 )
