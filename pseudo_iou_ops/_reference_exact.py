@@ -1,4 +1,4 @@
-"""The elementary functions of an assignment in float32 torch, with the bits of csrc/core/exact.h and elementary.h."""
+"""The elementary functions of csrc/core/exact.h in float32 torch, in their bits on every device."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from torch import Tensor
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)), in the kernels' order of operations; not for NaN."""
-    e = exp_nonpositive(-x.abs())
-    one_more, two_more = 1 + e, 2 + e
-    inverse = 1 / (one_more * two_more)
-    larger = two_more * inverse
-    return torch.where(x < 0, e * larger, larger)
+    """1 / (1 + exp(-x)); 0 below -87, and NaN stays."""
+    away = -x.abs()
+    e = torch.where(away < -87, 0.0, exp(away))
+    return torch.where(x.isnan(), x, torch.where(x < 0, e, 1.0) / (1 + e))
 
 
-def exp_nonpositive(x: Tensor) -> Tensor:
+def exp(x: Tensor) -> Tensor:
     """exp(x) for x <= 0; exp(-87) below -87."""
     x = x.clamp(min=-87)
     shifted = x * _float(1.44269504) + 12582912.0
@@ -75,7 +73,7 @@ def power_of_probability(p: Tensor, exponent: float) -> Tensor:
         return whole_power(p, int(exponent))
     is_positive = p > 0
     safe = torch.where(is_positive, p, torch.ones_like(p))
-    power = exp_nonpositive(log(safe) * _float(exponent)).clamp(max=1)
+    power = exp(log(safe) * _float(exponent)).clamp(max=1)
     return torch.where(is_positive, power, torch.zeros_like(p))
 
 

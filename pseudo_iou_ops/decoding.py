@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _checks, _head_levels
+from . import _reference_exact as exact
 
 _op = torch.ops.pseudo_iou_ops.decode_topk.default
 
@@ -109,7 +110,7 @@ def decode_with_torch(
     parts = []
     level_points = points.split([_head_levels.num_points(level) for level in logits])
     for index, (level, own_points) in enumerate(zip(logits, level_points, strict=True)):
-        center = _exact_sigmoid(_rows(centerness[index]).float()) if centerness else None
+        center = exact.sigmoid(_rows(centerness[index]).float()) if centerness else None
         parts.append(_decode_level(_rows(level), _rows(ltrb[index]), center, own_points, score_threshold, k))
     boxes, scores, labels, counts = zip(*parts, strict=True)
     return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1), torch.stack(counts, 1)
@@ -119,7 +120,7 @@ def _decode_level(
     logits: Tensor, ltrb: Tensor, centerness: Tensor | None, points: Tensor, score_threshold: float, k: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     images, num_points, classes = logits.shape
-    class_scores = _exact_sigmoid(logits.float())
+    class_scores = exact.sigmoid(logits.float())
     scores = class_scores if centerness is None else class_scores * centerness
     is_candidate = (class_scores > score_threshold) & ~scores.isnan()
     # Scores are not negative, so their bits rise with them; the place below decides between equals.
@@ -143,21 +144,6 @@ def _decode_level(
         torch.where(there, place - point * classes, -1),
         there.sum(dim=1),
     )
-
-
-def _exact_sigmoid(logits: Tensor) -> Tensor:
-    """The float32 sigmoid of csrc/core/decode.h: its operations in its order, so that every device gives its bits."""
-    x = -logits.abs()
-    shifted = x * 1.44269504 + 12582912.0
-    exponent = shifted - 12582912.0
-    rest = exponent * 2.12194440e-4 + (exponent * -0.693359375 + x)
-    series = rest * 1.381446724e-3 + 8.368780836e-3
-    for coefficient in (4.166839272e-2, 1.666651964e-1, 4.999999404e-1):
-        series = series * rest + coefficient
-    mantissa = (series * rest * rest + rest) + 1.0
-    exponential = (mantissa.view(torch.int32) + (shifted.view(torch.int32) << 23)).view(torch.float32)
-    exponential = torch.where(x < -87, 0.0, exponential)
-    return torch.where(logits.isnan(), logits, torch.where(logits < 0, exponential, 1.0) / (1.0 + exponential))
 
 
 def _rows(level: Tensor) -> Tensor:

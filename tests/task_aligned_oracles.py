@@ -178,10 +178,8 @@ def _probability(score: np.float32, kind: str) -> np.float32:
         return f32(0)
     if kind == "probabilities":
         return min(max(score, f32(0)), f32(1))
-    e = _exp(-abs(score))
-    one_more, two_more = f32(1) + e, f32(2) + e
-    larger = two_more * (f32(1) / (one_more * two_more))
-    return e * larger if score < 0 else larger
+    e = f32(0) if abs(score) > 87 else _exp(-abs(score))
+    return (e if score < 0 else f32(1)) / (f32(1) + e)
 
 
 def _exp(x: np.float32) -> np.float32:

@@ -1,6 +1,7 @@
-// Elementary functions the losses need. On a CPU, in float32, they are polynomials without a branch or a
-// call, so that a compiler turns a loop over them into vector instructions, and every CPU computes the same
-// bits; a GPU takes its own approximations, because no loss has its bits promised across devices.
+// Elementary functions the losses need; exact.h has those of the ops whose bits are the same on all devices.
+// On a CPU, in float32, they are polynomials without a branch or a call, so that a compiler turns a loop over
+// them into vector instructions, and every CPU computes the same bits; a GPU takes its own approximations,
+// because no loss has its bits promised across devices.
 #pragma once
 
 #include <cmath>
@@ -34,26 +35,31 @@ PIOU_HOST_DEVICE float float_of(uint32_t bits) {
   return value;
 }
 
-// exp(x) for x <= 0. On a CPU to 2 units in the last place, and below -87 it stays at exp(-87) = 1.6e-38, so
-// that the result is a normal number above 0; on a GPU the hardware's power of 2, which ends at 0.
+// exp(x) for x <= 0, to 2 units in the last place, in the same bits everywhere. Below -87 it stays at
+// exp(-87) = 1.6e-38, so that the result is a normal number above 0.
+PIOU_HOST_DEVICE float exact_exp(float x) {
+  constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: added, it leaves the nearest integer in the low bits
+  const float clamped = x < -87.0f ? -87.0f : x;
+  const float shifted = clamped * 1.44269504f + kRounder;
+  const float exponent = shifted - kRounder;
+  // ln 2 in two parts; the first has few enough bits for an exact product.
+  const float rest = exponent * 2.12194440e-4f + (exponent * -0.693359375f + clamped);
+  float series = 1.381446724e-3f * rest + 8.368780836e-3f;
+  series = series * rest + 4.166839272e-2f;
+  series = series * rest + 1.666651964e-1f;
+  series = series * rest + 4.999999404e-1f;
+  const float mantissa = ((series * rest) * rest + rest) + 1.0f;
+  return float_of(bits_of(mantissa) + (bits_of(shifted) << 23));
+}
+
+// exp(x) for x <= 0: on a CPU the exact one; on a GPU the hardware's power of 2, which ends at 0.
 PIOU_HOST_DEVICE float exp_nonpositive(float x) {
 #ifdef __CUDA_ARCH__
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.44269504f));
   return result;
 #else
-  constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: added, it leaves the nearest integer in the low bits
-  const float clamped = x < -87.0f ? -87.0f : x;
-  const float shifted = multiply_add(clamped, 1.44269504f, kRounder);
-  const float exponent = shifted - kRounder;
-  // ln 2 in two parts; the first has few enough bits for an exact product.
-  const float rest = multiply_add(exponent, 2.12194440e-4f, multiply_add(exponent, -0.693359375f, clamped));
-  float series = multiply_add(1.381446724e-3f, rest, 8.368780836e-3f);
-  series = multiply_add(series, rest, 4.166839272e-2f);
-  series = multiply_add(series, rest, 1.666651964e-1f);
-  series = multiply_add(series, rest, 4.999999404e-1f);
-  const float mantissa = multiply_add(series * rest, rest, rest) + 1.0f;
-  return float_of(bits_of(mantissa) + (bits_of(shifted) << 23));
+  return exact_exp(x);
 #endif
 }
 

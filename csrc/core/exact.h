@@ -1,11 +1,19 @@
-// Elementary functions an assignment needs beside elementary.h. Labels are discrete, so every operation is
-// rounded by itself, in the order written here: pseudo_iou_ops/_reference_exact.py says the same in torch.
+// Elementary functions in the same bits on every device, for what is discrete: labels, and which candidates
+// are kept. Every operation is rounded by itself (-ffp-contract=off, -fmad=false), in the order written here;
+// pseudo_iou_ops/_reference_exact.py says the same in torch. exact_exp stands in elementary.h.
 #pragma once
 
 #include "box.h"
 #include "elementary.h"
 
 namespace pseudo_iou_ops {
+
+// The sigmoid, to 3 units in the last place; 0 below -87, where it is less than 1.7e-38. Not for NaN.
+PIOU_HOST_DEVICE float exact_sigmoid(float x) {
+  const float away = x < 0.0f ? x : -x;
+  const float e = away < -87.0f ? 0.0f : exact_exp(away);
+  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
 
 // log(x) for 0 < x <= 1, to 2 units in the last place.
 PIOU_HOST_DEVICE float exact_log(float x) {
@@ -76,7 +84,7 @@ PIOU_HOST_DEVICE float power_of_probability(float p, float exponent) {
   if (exponent == 0.5f) return std::sqrt(p);
   if (exponent == 1.0f) return p;
   if (exponent == 2.0f) return p * p;
-  return p > 0.0f ? minimum(exp_nonpositive(exponent * exact_log(p)), 1.0f) : 0.0f;
+  return p > 0.0f ? minimum(exact_exp(exponent * exact_log(p)), 1.0f) : 0.0f;
 }
 
 }  // namespace pseudo_iou_ops

@@ -26,7 +26,7 @@ struct TaskAlignedRule {
 // A score as a number in [0, 1]; what is no number is 0.
 PIOU_HOST_DEVICE float probability_of(float score, bool is_logit) {
   if (score != score) return 0.0f;
-  const float p = is_logit ? sigmoid(score).value : score;
+  const float p = is_logit ? exact_sigmoid(score) : score;
   return p > 0.0f ? minimum(p, 1.0f) : 0.0f;
 }
 

@@ -25,10 +25,10 @@ UNIT_INTERVAL = torch.cat((torch.linspace(2**-24, 1, 1_000_003), torch.logspace(
     ("function", "expected", "inputs", "most"),
     [
         (exact.log, torch.log, UNIT_INTERVAL, 2.5),
-        (exact.exp_nonpositive, torch.exp, -torch.linspace(0, 87, 1_000_003), 2.0),
-        (exact.sigmoid, torch.sigmoid, torch.linspace(-80, 80, 1_000_003), 4.0),
+        (exact.exp, torch.exp, -torch.linspace(0, 87, 1_000_003), 2.0),
+        (exact.sigmoid, torch.sigmoid, torch.linspace(-80, 80, 1_000_003), 3.0),
     ],
-    ids=["log", "exp_nonpositive", "sigmoid"],
+    ids=["log", "exp", "sigmoid"],
 )
 def test_error_in_units_of_the_last_place(
     function: Callable[[Tensor], Tensor], expected: Callable[[Tensor], Tensor], inputs: Tensor, most: float
@@ -70,6 +70,6 @@ def test_powers_of_probabilities(exponent: float) -> None:
 
 def test_values_at_the_ends() -> None:
     infinity = torch.tensor([torch.inf, -torch.inf, 0.0])
-    assert exact.sigmoid(infinity).tolist() == [1.0, pytest.approx(1.6e-38, rel=0.1), 0.5]
+    assert exact.sigmoid(infinity).tolist() == [1.0, 0.0, 0.5]
     assert exact.log(torch.ones(1)).item() == 0
-    assert exact.exp_nonpositive(torch.tensor([0.0, -0.0, -torch.inf])).tolist()[:2] == [1.0, 1.0]
+    assert exact.exp(torch.tensor([0.0, -0.0, -torch.inf])).tolist()[:2] == [1.0, 1.0]
