@@ -29,13 +29,18 @@ PIOU_HOST_DEVICE float height(const Box& box) { return box.y2 - box.y1; }
 // The area depends on the box alone, so that it is the same at every point.
 PIOU_HOST_DEVICE float area(const Box& box) { return width(box) * height(box); }
 
-// False for zero-area, inverted, NaN and infinite boxes. The bounds are far from any real box; within
-// them no metric overflows or divides by zero, so nothing below has to ask again.
+// The bounds are far from any real box; within them no metric overflows or divides by zero, so nothing below
+// has to ask again.
+constexpr float kLargestSide = 9223372036854775808.0f;  // 2^63
+constexpr float kSmallestArea = 1.17549435e-38f;        // 2^-126
+
+// Of a box with a point inside: one that is inverted both ways has an area too, but no point.
+PIOU_HOST_DEVICE bool has_area(const Box& box) { return area(box) >= kSmallestArea; }
+
+// False for zero-area, inverted, NaN and infinite boxes.
 PIOU_HOST_DEVICE bool is_valid(const Box& box) {
-  constexpr float kLargestSide = 9223372036854775808.0f;  // 2^63
-  constexpr float kSmallestArea = 1.17549435e-38f;        // 2^-126
   const float w = width(box), h = height(box);
-  return w > 0.0f && w <= kLargestSide && h <= kLargestSide && w * h >= kSmallestArea;  // so h > 0 too
+  return w > 0.0f && w <= kLargestSide && h <= kLargestSide && has_area(box);  // so h > 0 too
 }
 
 PIOU_HOST_DEVICE Distances distances(const Box& box, float x, float y) {
@@ -54,6 +59,11 @@ PIOU_HOST_DEVICE float larger(float a, float b) { return maximum(a, b); }
 // The distances of a valid box are numbers. Strictly inside: a point on the border is outside.
 PIOU_HOST_DEVICE bool is_inside(const Distances& d) {
   return smaller(smaller(d.l, d.r), smaller(d.t, d.b)) > 0.0f;
+}
+
+// Its contrary without the distances: a difference is above 0 where the numbers differ so.
+PIOU_HOST_DEVICE bool is_outside(const Box& box, float x, float y) {
+  return (x <= box.x1) | (x >= box.x2) | (y <= box.y1) | (y >= box.y2);
 }
 
 PIOU_HOST_DEVICE float longest(const Distances& d) { return larger(larger(d.l, d.r), larger(d.t, d.b)); }

@@ -22,15 +22,15 @@ struct PointInBox {
 // The paper's Algorithm 1, in its order of operations.
 PIOU_HOST_DEVICE float pseudo_iou(const Distances& d) {
   const float half_width = (d.l + d.r) / 2.0f, half_height = (d.t + d.b) / 2.0f;
-  const float intersection = (minimum(half_width, d.l) + minimum(half_width, d.r)) *
-                             (minimum(half_height, d.t) + minimum(half_height, d.b));
+  const float intersection = (smaller(half_width, d.l) + smaller(half_width, d.r)) *
+                             (smaller(half_height, d.t) + smaller(half_height, d.b));
   const float area = (d.l + d.r) * (d.t + d.b);
   return intersection / ((area + area) - intersection);
 }
 
 // FCOS's centerness; the root spans the product.
 PIOU_HOST_DEVICE float centerness(const Distances& d) {
-  return std::sqrt((minimum(d.l, d.r) / maximum(d.l, d.r)) * (minimum(d.t, d.b) / maximum(d.t, d.b)));
+  return std::sqrt((smaller(d.l, d.r) / larger(d.l, d.r)) * (smaller(d.t, d.b) / larger(d.t, d.b)));
 }
 
 // 1 at the center of the box, 0 at its border.

@@ -18,14 +18,13 @@
 #define PIOU_LAUNCH_BOUNDS_WIDELY(threads, blocks) __launch_bounds__(threads)
 #endif
 // Blocks of 256 threads for a multiprocessor: as wanted where it is large, else what leaves 64 registers a
-// thread, and one block less where `spills` says that ptxas needs more than those.
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 900
-#define PIOU_BLOCKS(wanted, spills) 4
-#elif __CUDA_ARCH__ < 1200
-#define PIOU_BLOCKS(wanted, spills) (wanted)
+// thread.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200
+#define PIOU_BLOCKS(wanted) (wanted)
 #else
-#define PIOU_BLOCKS(wanted, spills) ((spills) ? 3 : 4)
+#define PIOU_BLOCKS(wanted) 4
 #endif
+#define PIOU_UNROLL_BY_4 _Pragma("unroll 4")
 #define PIOU_UNROLL _Pragma("unroll")
 #define PIOU_SHARED_ARRAY(type, name, count) __shared__ type name[count]
 #endif

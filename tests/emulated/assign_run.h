@@ -9,21 +9,18 @@ namespace assign_run {
 
 using namespace pseudo_iou_ops;
 
-// How to run. `other_points` takes the number of points a thread that the library would not choose;
-// `most_images` is the limit of one launch.
+// How to run; `most_images` is the limit of one launch.
 struct Run {
   cuda_shim::Schedule schedule;
   unsigned seed;
-  bool other_points;
   int64_t most_images;
 };
 
 inline void run(const AssignParams& params, const Run& how) {
-  launch_chosen_kernel(params, is_crowded(params) != how.other_points, how.most_images,
-                       [&](auto kernel, const auto& table, int tiles, int images, int threads) {
-                         cuda_shim::launch(cuda_shim::Dim(tiles, images), threads, how.schedule, how.seed,
-                                           [&] { kernel(params, table); });
-                       });
+  launch_chosen_kernel(params, how.most_images, [&](auto kernel, const auto& table, int tiles, int images) {
+    cuda_shim::launch(cuda_shim::Dim(tiles, images), kThreads, how.schedule, how.seed,
+                      [&] { kernel(params, table); });
+  });
 }
 
 }  // namespace assign_run

@@ -222,6 +222,7 @@ inline void launch(Dim grid, unsigned threads, Schedule schedule, unsigned seed,
 #define PIOU_LAUNCH_BOUNDS_WIDELY(threads, blocks)
 #define PIOU_EXACT_LAUNCH_BOUNDS(threads, blocks)
 #define PIOU_UNROLL
+#define PIOU_UNROLL_BY_4
 #define PIOU_SHARED_ARRAY(type, name, count) \
   type* const name = static_cast<type*>(cuda_shim::machine()->shared_array(__LINE__, sizeof(type) * (count)))
 

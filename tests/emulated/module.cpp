@@ -22,7 +22,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
             const py::object& valid_sizes, Array<int64_t> matched, Array<int64_t> matched_labels,
             Array<float> ltrb, Array<float> pseudo_iou, Array<float> centerness, Array<int64_t> num_pos,
             Array<int64_t> pos_per_box, bool offsets_on_host, const std::string& schedule, unsigned seed,
-            bool other_points, int64_t most_images) {
+            int64_t most_images) {
   AssignParams params{};
   apply_settings({level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive, order,
                   resolve, regress_ranges, open_ranges, normalize_by_stride},
@@ -45,7 +45,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
   params.centerness = centerness.mutable_data();
   params.num_pos = num_pos.mutable_data();
   params.pos_per_box = pos_per_box.mutable_data();
-  run(params, {schedule_named(schedule), seed, other_points, most_images});
+  run(params, {schedule_named(schedule), seed, most_images});
 }
 
 }  // namespace

@@ -17,8 +17,7 @@ def assign(module: ModuleType, arguments: dict[str, Any], **run: Any) -> dict[st
         module: the built ``_emulated``.
         arguments: ``tensors`` (name -> array or None), ``numbers`` (the op's arguments between offsets and
             ignore_boxes, in order).
-        run: offsets_on_host, schedule, seed, other_points (as many a thread as the library would not choose),
-            most_images (of one launch).
+        run: offsets_on_host, schedule, seed, most_images (of one launch).
 
     Returns:
         The fields of an Assignment; what the kernel did not write is -99.
@@ -44,7 +43,6 @@ def assign(module: ModuleType, arguments: dict[str, Any], **run: Any) -> dict[st
         run.get("offsets_on_host", False),
         run.get("schedule", "forward"),
         run.get("seed", 0),
-        run.get("other_points", False),
         run.get("most_images", 65535),
     )
     return outputs

@@ -203,7 +203,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes bytes(data, size);
   AssignParams params{};
   choose_settings(bytes, params);
-  const bool other_points = bytes.flag();
   const bool offsets_on_host =
       bytes.below(8) == 0;  // rarely: each thread has a copy of the table, which is slow here
   const int64_t most_images = 1 + bytes.below(4);  // of a launch
@@ -220,7 +219,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   on_cuda.hand_to(params);
   params.offsets_on_host = offsets_on_host;
   params.ignore_offsets_on_host = offsets_on_host && params.ignore_offsets != nullptr;
-  assign_run::run(params, {cuda_shim::Schedule::kForward, 0, other_points, most_images});
+  assign_run::run(params, {cuda_shim::Schedule::kForward, 0, most_images});
   check(on_cpu == on_cuda, "the CPU and the CUDA kernel differ");
   return 0;
 }

@@ -24,14 +24,37 @@ void check_alignment(const float* ltrb) {
                   "ltrb: expected memory aligned to 16 bytes, got a view that begins in between");
 }
 
+// The kernel loads a box at once. Boxes of a view that begins in between are copied; a copy that is freed
+// when its kernel has been launched is used again no sooner than by later work of the same stream.
+class AlignedBoxes {
+ public:
+  AlignedBoxes(const std::optional<Tensor>& boxes, cudaStream_t stream) : data_(data_or_null<float>(boxes)) {
+    if (reinterpret_cast<uintptr_t>(data_) % (4 * sizeof(float)) == 0) return;
+    const int64_t rows = boxes->size(0);
+    copy_ = empty(*boxes, {rows, 4}, ScalarType::Float);
+    float* const target = copy_->mutable_data_ptr<float>();
+    check_cuda("assign",
+               cudaMemcpyAsync(target, data_, rows * 4 * sizeof(float), cudaMemcpyDeviceToDevice, stream));
+    data_ = target;
+  }
+  const float* data() const { return data_; }
+
+ private:
+  const float* data_;
+  std::optional<Tensor> copy_;
+};
+
 struct Cuda {
-  static void run(const AssignParams& params, const AssignArguments& arguments) {
+  static void run(AssignParams params, const AssignArguments& arguments) {
     check_alignment(params.ltrb);
     STD_TORCH_CHECK(
         !(params.offsets_on_host || params.ignore_offsets_on_host) || params.num_images <= kMaxImagesByValue,
         "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     const cudaStream_t stream = current_stream(arguments.boxes);
+    const AlignedBoxes boxes(arguments.boxes, stream), regions(arguments.ignore_boxes, stream);
+    params.boxes = boxes.data();
+    params.ignore_boxes = regions.data();
     clear_counters_async(params, stream);
     check_cuda("assign", launch_assign(params, stream));
   }
