@@ -27,7 +27,11 @@ def fused_loss(op: Any, predictions: Sequence[Tensor], *arguments: object) -> Te
 
 
 class _EagerLoss(torch.autograd.Function):
-    """Keeps the gradient that the forward pass made and scales it in place: no second buffer of its size."""
+    """Keeps the gradient that the forward pass made and scales it in place: no second buffer of its size.
+
+    The predictions are saved for a second backward pass alone, as torch does not tell the first whether one follows.
+    That costs no memory where the caller holds them until the backward pass, as a training loop does.
+    """
 
     @staticmethod
     def forward(ctx: Any, op: Any, arguments: tuple[object, ...], *predictions: Tensor) -> Tensor:
@@ -69,7 +73,11 @@ class _Once(torch.autograd.Function):
 
 
 class _CompiledLoss(torch.autograd.Function):
-    """The same without a change in place: a compiler decides itself whose memory it reuses."""
+    """The same with a multiplication that the compiler sees, in place of the op that skips a factor of one.
+
+    Inductor makes one kernel of it and of what follows, and writes into the memory of the kept gradient. An op that
+    changes its input would be a copy, a launch and a kernel for what follows.
+    """
 
     @staticmethod
     def forward(ctx: Any, op: Any, arguments: tuple[object, ...], *predictions: Tensor) -> Tensor:

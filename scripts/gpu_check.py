@@ -33,12 +33,34 @@ STEPS = (
 FILES = ("logs.txt", "assign.json", "losses.json", "gpu_check.json")
 DETECTOR_NEEDS = ("torchvision", "pycocotools", "tyro", "pydantic")
 
-# What stands for the gpu tests in a walk without a GPU, and in a brief one.
-TESTS = {
-    ("cuda", False): "tests/gpu",
-    ("cuda", True): "tests/gpu/test_assign_gpu.py",
-    ("cpu", False): "tests/op",
-    ("cpu", True): "tests/op/test_assign_out.py",
+# How much of each step is run. A walk without a GPU shows that the steps work, and prints a row for every workload, in
+# a few minutes on two busy cores: one image, few rounds, the quickest peer alone, and nothing that torch.compile makes.
+SIZES: dict[str, dict[str, list[str]]] = {
+    "full": {
+        "assign": ["--quick"],
+        "losses": ["--images", "16", "--dtypes", "float32", "bfloat16", "float16"],
+        "decode": ["--images", "16", "--dtypes", "float32", "bfloat16"],
+        "gpu_tests": ["tests/gpu"],
+    },
+    "brief": {
+        "assign": ["--quick", "--workloads", "voc"],
+        "losses": ["--images", "1", "--rounds", "2", "--dtypes", "float32", "bfloat16", "--layouts", "flat"],
+        "decode": ["--images", "1", "--rounds", "2"],
+        "gpu_tests": ["tests/gpu/test_assign_gpu.py"],
+    },
+    "cpu": {
+        "assign": ["--quick"],
+        "losses": ["--images", "1", "--rounds", "2", "--dtypes", "float32", "bfloat16", "float16"],
+        "decode": ["--images", "1", "--rounds", "2", "--dtypes", "float32", "bfloat16"],
+        "gpu_tests": ["tests/op/test_assign_out.py"],
+    },
+}
+QUICKEST_PEERS = {"assign": "box-major", "losses": "torchvision", "decode": "per image, plain torch"}
+
+# Seconds for the steps that need more than a minute; without a GPU everything takes as long as it takes.
+LIMITS: dict[str, dict[str, float]] = {
+    "cuda": {"gpu_tests": 240, "assign_peers": 150, "losses_peers": 150, "tuning": 180},
+    "cpu": dict.fromkeys(STEPS, float("inf")),
 }
 
 # Why the libraries that are here can not be used, or nothing.
@@ -127,37 +149,20 @@ def sanitize(check: Check, tool: str, device: str) -> None:
     check.run(tool, command, 60, by_sanitizer_errors, {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
 
 
-def benchmark(check: Check, name: str, device: str, brief: bool) -> None:
+def benchmark(check: Check, name: str, device: str, size: str) -> None:
     """One of assign, losses and decode, ours alone or with its peers; its figures join the JSON of its kind."""
     part, _, field = name.partition("_")
-    images = ["--images", "16" if device == "cuda" else "2"]
-    command = [sys.executable, "-m", "benchmarks", *([] if part == "assign" else [part])]
-    command += {
-        ("assign", False): ["--quick"],
-        ("assign", True): ["--quick", "--workloads", "voc"],
-        ("losses", False): [*images, "--dtypes", "float32", "bfloat16", "float16"],
-        ("losses", True): ["--images", "1", "--layouts", "flat", "--dtypes", "float32", "bfloat16", "--rounds", "2"],
-        ("decode", False): [*images, "--dtypes", "float32", "bfloat16"],
-        ("decode", True): ["--images", "1", "--rounds", "2"],
-    }[part, brief]
-    quickest = {"assign": "box-major", "losses": "torchvision", "decode": "per image, plain torch"}
+    command = [sys.executable, "-m", "benchmarks", *([] if part == "assign" else [part]), *SIZES[size][part]]
     if field == "ours":
         command += ["--contestants", "pseudo_iou_ops"]
-    elif brief:
-        command += ["--contestants", quickest[part]]
+    elif size != "full":
+        command += ["--contestants", QUICKEST_PEERS[part]]
     file = check.folder / ("assign.json" if part == "assign" else "losses.json")
     check.run(name, [*command, "--device", device, "--json", str(file), "--add"], LIMITS[device].get(name, 60))
 
 
-# Seconds for the steps that need more than a minute; without a GPU everything takes as long as it takes.
-LIMITS: dict[str, dict[str, float]] = {
-    "cuda": {"gpu_tests": 240, "assign_peers": 150, "losses_peers": 150, "tuning": 180},
-    "cpu": dict.fromkeys(STEPS, float("inf")),
-}
-
-
-def run_tests(check: Check, name: str, path: str, device: str) -> None:
-    command = [sys.executable, "-m", "pytest", path, "-q", "-p", "no:cacheprovider", "--maxfail=10"]
+def run_tests(check: Check, name: str, paths: list[str], device: str) -> None:
+    command = [sys.executable, "-m", "pytest", *paths, "-q", "-p", "no:cacheprovider", "--maxfail=10"]
     check.run(name, command, LIMITS[device].get(name, 60), by_test_counts)
 
 
@@ -166,18 +171,18 @@ def detector_tests(check: Check, device: str) -> None:
     if device == "cpu" or missing:
         check.add("detector_tests", f"not run: no {'GPU' if device == 'cpu' else ', '.join(missing)}")
     else:
-        run_tests(check, "detector_tests", "tests/detector/test_gpu_step.py", device)
+        run_tests(check, "detector_tests", ["tests/detector/test_gpu_step.py"], device)
 
 
-def tune(check: Check, device: str, brief: bool) -> None:
+def tune(check: Check, device: str, size: str) -> None:
     if device == "cpu":
         check.add("tuning", "not run: no GPU")
         return
-    command = [sys.executable, "scripts/gpu_tuning.py", str(check.folder), *(["--brief"] if brief else [])]
+    command = [sys.executable, "scripts/gpu_tuning.py", str(check.folder), *(["--brief"] if size == "brief" else [])]
     check.run("tuning", command, LIMITS[device]["tuning"])
 
 
-def walk(check: Check, chosen: list[str], device: str, brief: bool) -> None:
+def walk(check: Check, chosen: list[str], device: str, size: str) -> None:
     """Run the chosen steps; without a build that works there is nothing to run."""
     if "build" in chosen and not build(check, device):
         return
@@ -185,13 +190,13 @@ def walk(check: Check, chosen: list[str], device: str, brief: bool) -> None:
         if name == "smoke":
             check.run(name, [sys.executable, "scripts/gpu_sanitizer_cases.py", device], LIMITS[device].get(name, 60))
         elif name.endswith(("_ours", "_peers")):
-            benchmark(check, name, device, brief)
+            benchmark(check, name, device, size)
         elif name == "gpu_tests":
-            run_tests(check, name, TESTS[device, brief], device)
+            run_tests(check, name, SIZES[size]["gpu_tests"], device)
         elif name == "detector_tests":
             detector_tests(check, device)
         elif name == "tuning":
-            tune(check, device, brief)
+            tune(check, device, size)
         elif name in SANITIZERS:
             sanitize(check, name, device)
 
@@ -241,7 +246,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("gpu_check"))
     parser.add_argument("seconds", type=float, nargs="?", default=570)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--brief", action="store_true", help="small workloads")
+    parser.add_argument("--brief", action="store_true", help="small workloads; without a GPU they always are")
     parser.add_argument("--only", nargs="+", choices=STEPS, metavar="STEP", default=list(STEPS), help=", ".join(STEPS))
     return parser.parse_args()
 
@@ -257,7 +262,8 @@ def main() -> int:
         (given.folder / name).unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step under way ends too
     check = Check(given.folder.resolve(), ROOT, given.seconds, facts(given.device))
-    walk(check, [name for name in STEPS if name in given.only], given.device, given.brief)
+    size = "cpu" if given.device == "cpu" else "brief" if given.brief else "full"
+    walk(check, [name for name in STEPS if name in given.only], given.device, size)
     return close(check)
 
 

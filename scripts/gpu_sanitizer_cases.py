@@ -7,6 +7,7 @@ gpu_check.sh and, because a sanitizer slows a program many times over, what comp
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -14,17 +15,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import torch  # noqa: E402
 from loss_samples import HeadSample, box_sample, class_sample  # noqa: E402
 from oracles import assert_same_bits  # noqa: E402
-from samples import registration_inputs, sample_inputs  # noqa: E402
+from samples import Sample, registration_inputs, sample_inputs  # noqa: E402
+from top_k_samples import atss_registration_inputs  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from pseudo_iou_ops import (  # noqa: E402
     assign,
+    assign_top_k,
     centerness_loss,
     decode_topk,
     level_points,
     ltrb_iou_loss,
     quality_focal_loss,
     reference,
+    reference_top_k,
     sigmoid_focal_loss,
 )
 
@@ -41,13 +45,19 @@ Loss = Callable[[list[Tensor], HeadSample], Tensor]
 def check_labels(device: str) -> None:
     crowded = [sample for sample in sample_inputs() if sample.name in CROWDED]
     for sample in [*registration_inputs(), *crowded]:
-        compute = reference.assign if device == "cpu" else assign
-        expected = compute(*sample.args(), **sample.kwargs())
-        for offsets_device in {device, "cpu"}:
-            moved = sample.to(device, offsets_device=offsets_device)
-            out = assign(*moved.args(), **moved.kwargs())
-            assert_same_bits(out, expected)
-            assert_same_bits(assign(*moved.args(), **moved.kwargs(), out=out), expected)
+        check_sample(sample, device, assign, reference.assign)
+    for sample in atss_registration_inputs():
+        check_sample(sample, device, assign_top_k, reference_top_k.assign_top_k)
+
+
+def check_sample(sample: Sample, device: str, op: Callable[..., Any], reference_op: Callable[..., Any]) -> None:
+    compute = reference_op if device == "cpu" else op
+    expected = compute(*sample.args(), **sample.kwargs())
+    for offsets_device in {device, "cpu"}:
+        moved = sample.to(device, offsets_device=offsets_device)
+        out = op(*moved.args(), **moved.kwargs())
+        assert_same_bits(out, expected)
+        assert_same_bits(op(*moved.args(), **moved.kwargs(), out=out), expected)
 
 
 def losses() -> Iterator[tuple[Loss, HeadSample]]:

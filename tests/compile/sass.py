@@ -17,6 +17,14 @@ it does:
   vote, where the box holds none of the warp's points; divided by the points of a thread.
 - **assign, per background point:** from entry to exit by a store of 16 bytes (ltrb) for each point of a thread, in an
   image without boxes; less the prologue, and divided by the points.
+- **decode_topk, the filter's prologue:** from entry to the first load of 16 bytes of logits.
+- **decode_topk, per logit:** from entry to exit by all such loads of a thread, where no logit is a candidate; less the
+  prologue, and divided by the logits. Logits are read as they lie, so that this holds for both layouts.
+- **ATSS, per box:** from entry to exit by a claim, of a box with one level and one candidate, which is measured.
+- **ATSS, per candidate:** once around the loop that stores the 16 bits of a candidate and measures it with a division.
+- **ATSS, per key compared:** once around the loop that compares a key with those of the other points of its level.
+- **ATSS, per background point:** from entry to exit of the kernel that writes the points, by a store of 16 bytes, where
+  no box is counted.
 
 The shortest path is what a warp issues whose threads agree on the common side of every rare case: no positive logit, no
 positive point, no border of a level. It follows no call, as the compiler's own calls are the rare sides of divisions.
@@ -36,8 +44,9 @@ from typing import NamedTuple
 
 from tests.compile.machine_code import ROOT, Kernel, NoPath, disassemble
 
-SOURCES = ("csrc/launch/class_loss.cu", "csrc/launch/assign.cu")
-LOGITS_PER_STORE = {"float": 4, "Half": 8, "Bfloat16": 8}
+SOURCES = tuple(f"csrc/launch/{name}.cu" for name in ("class_loss", "assign", "decode", "atss"))
+LOGITS_PER_VECTOR = {"float": 4, "Half": 8, "Bfloat16": 8}
+VECTORS_PER_THREAD = 4  # kVectorsPerThread of decode.cuh
 ENTRY = 0
 
 
@@ -64,7 +73,7 @@ def whole_vectors(kernel: Kernel, store: int) -> Kernel:
 
     How many logits a vector has is the count that is compared with the size of a whole one before the wide loads.
     """
-    loop, size = kernel.loop_around(store), LOGITS_PER_STORE[kernel.arguments[0]]
+    loop, size = kernel.loop_around(store), LOGITS_PER_VECTOR[kernel.arguments[0]]
     loads = kernel.find("LDG.128")
     counts = set()
     for jump in loop & kernel.find("BRA"):
@@ -86,7 +95,7 @@ def loss_work(kernel: Kernel) -> dict[str, Work]:
         except NoPath:  # a store outside a loop
             continue
         vector = Work(kernel, path)
-        vector = vector._replace(pieces=LOGITS_PER_STORE[kernel.arguments[0]] * vector.count("STG.128"))
+        vector = vector._replace(pieces=LOGITS_PER_VECTOR[kernel.arguments[0]] * vector.count("STG.128"))
         layout = "points last" if vector.count("LDG", "LDS", "LD") == vector.count("LDG.128") else "classes last"
         best = found.get(f"{layout}, per logit")
         if best is None or vector.instructions < best.instructions:
@@ -150,13 +159,52 @@ def assign_work(kernel: Kernel) -> dict[str, Work]:
     }
 
 
+def filter_work(kernel: Kernel) -> dict[str, Work]:
+    """The paths of decode_topk's first kernel."""
+    loads = kernel.find("LDG.128")
+    prologue = kernel.path(ENTRY, loads)
+    tile = kernel.path(ENTRY, kernel.find("EXIT"), [loads] * VECTORS_PER_THREAD, kernel.find("ATOMS", "ATOMG"))
+    logits = VECTORS_PER_THREAD * LOGITS_PER_VECTOR[kernel.arguments[0]]
+    return {"prologue": Work(kernel, prologue), "per logit": Work(kernel, tile, logits, elsewhere=len(prologue))}
+
+
+def atss_choice_work(kernel: Kernel) -> dict[str, Work]:
+    """The paths of the kernel in which a warp chooses the points of a box."""
+    candidates, claims = kernel.find("STS.U16"), kernel.find("REDG.MAX", "ATOMG.MAX")
+    elsewhere = kernel.find("STS", "WARPSYNC", "FADD")  # the loops that make keys or add up values
+    divisions, exits = kernel.find("MUFU.RCP"), kernel.find("EXIT")
+    measured = round_trips(kernel, candidates, [divisions])
+    compared = [
+        trip._replace(pieces=2 * trip.count("LDS.128") + trip.count("LDS.64"))
+        for trip in round_trips(kernel, kernel.find("LDS.128", "LDS.64"), [], elsewhere)
+    ]
+    return {
+        "per box": Work(kernel, kernel.path(ENTRY, exits, [candidates, divisions, claims])),
+        "per candidate": min(measured, key=lambda each: each.instructions),
+        "per key compared": min(compared, key=lambda each: each.instructions),
+    }
+
+
+def atss_point_work(kernel: Kernel) -> dict[str, Work]:
+    """The path of the kernel that writes the points."""
+    counters = kernel.find("REDG", "ATOMG")
+    background = kernel.path(ENTRY, kernel.find("EXIT"), [kernel.find("STG.128")], counters)
+    return {"per background point": Work(kernel, background)}
+
+
 def work_of(kernel: Kernel) -> dict[str, Work]:
     """The paths of a kernel, none for a kernel whose paths are not defined here."""
     if kernel.name.startswith("assign_kernel<"):
         return assign_work(kernel)
-    if kernel.name.startswith("class_loss_kernel<") and kernel.arguments[0] in LOGITS_PER_STORE:
-        return loss_work(kernel)
-    return {}
+    if kernel.name.startswith("choose_atss_kernel<"):
+        return atss_choice_work(kernel)
+    if kernel.name.startswith("write_atss_kernel<"):
+        return atss_point_work(kernel)
+    if kernel.arguments[0] not in LOGITS_PER_VECTOR:
+        return {}
+    if kernel.name.startswith("decode_filter_kernel<"):
+        return filter_work(kernel)
+    return loss_work(kernel) if kernel.name.startswith("class_loss_kernel<") else {}
 
 
 def counts_of(work: dict[str, Work]) -> dict[str, float]:
