@@ -12,8 +12,8 @@ it does:
   *Per tile* is the rest of a thread's way: from entry to exit by that store, less once around the loop.
 - **assign, the prologue:** from entry to the loop over the boxes, the first loop that holds a vote of the warp.
 - **assign, 32 boxes sifted:** once around that loop from a vote, by the load of a box a lane and the comparison of its
-  sides, where none can hold a point.
-- **assign, per survivor and point:** once around the innermost loop, which loads a box, compares distances and takes no
+  sides, where none can hold a point. *For a tile*: the same around the loop of a block, which is unrolled.
+- **assign, per survivor and point:** once around the innermost loop, which loads a box, compares its sides and takes no
   vote, where the box holds none of the warp's points; divided by the points of a thread.
 - **assign, per background point:** from entry to exit by a store of 16 bytes (ltrb) for each point of a thread, in an
   image without boxes; less the prologue, and divided by the points.
@@ -47,6 +47,7 @@ from tests.compile.machine_code import ROOT, Kernel, NoPath, disassemble
 SOURCES = tuple(f"csrc/launch/{name}.cu" for name in ("class_loss", "assign", "decode", "atss"))
 LOGITS_PER_VECTOR = {"float": 4, "Half": 8, "Bfloat16": 8}
 VECTORS_PER_THREAD = 4  # kVectorsPerThread of decode.cuh
+POINTS_PER_THREAD = 2  # of assign
 ENTRY = 0
 
 
@@ -142,21 +143,28 @@ def round_trips(kernel: Kernel, starts: set[int], by: list[set[int]], avoid: Ite
 
 def assign_work(kernel: Kernel) -> dict[str, Work]:
     """The paths of assign's kernel."""
-    points = int(kernel.arguments[1])
-    loop, votes = loop_over_boxes(kernel), kernel.find("VOTE", "VOTEU")
-    loads, comparisons = kernel.find("LDG", "LDS") & loop, kernel.find("FSETP", "FMNMX") & loop
+    loop, votes, barriers = loop_over_boxes(kernel), kernel.find("VOTE", "VOTEU"), kernel.find("BAR")
+    boxes, loads = kernel.find("LDG.128") & loop, kernel.find("LDG", "LDS") & loop
+    comparisons = kernel.find("FSETP", "FMNMX") & loop
     prologue = kernel.path(ENTRY, loop)
-    sifts = round_trips(kernel, votes & loop, [kernel.find("LDG") & loop, comparisons])
+    trips = round_trips(kernel, votes & loop, [boxes, comparisons], barriers)
+    sifts = [trip._replace(pieces=boxes_loaded(trip)) for trip in trips]
     survivors = [
-        trip._replace(pieces=points * boxes_loaded(trip)) for trip in round_trips(kernel, loads, [comparisons], votes)
+        trip._replace(pieces=POINTS_PER_THREAD * boxes_loaded(trip))
+        for trip in round_trips(kernel, loads, [comparisons], votes | barriers)
     ]
-    background = kernel.path(ENTRY, kernel.find("EXIT"), by=[kernel.find("STG.128")] * points)
+    background = kernel.path(ENTRY, kernel.find("EXIT"), by=[kernel.find("STG.128")] * POINTS_PER_THREAD)
     return {
         "prologue": Work(kernel, prologue),
-        "32 boxes sifted": min(sifts, key=lambda each: each.instructions),
-        "per survivor and point": min(survivors, key=lambda each: each.instructions),
-        "per background point": Work(kernel, background, points, elsewhere=len(prologue)),
+        "32 boxes sifted": cheapest(sift for sift in sifts if sift.pieces == 1),
+        "32 boxes sifted for a tile": cheapest(sift for sift in sifts if sift.pieces > 1),
+        "per survivor and point": cheapest(survivors),
+        "per background point": Work(kernel, background, POINTS_PER_THREAD, elsewhere=len(prologue)),
     }
+
+
+def cheapest(works: Iterable[Work]) -> Work:
+    return min(works, key=lambda each: each.instructions)
 
 
 def filter_work(kernel: Kernel) -> dict[str, Work]:
@@ -236,7 +244,7 @@ def main() -> None:
     for name, work in sorted(works.items()):
         print(name)
         for path, instructions in counts_of(work).items():
-            print(f"    {path:24} {instructions:8.2f}")
+            print(f"    {path:28} {instructions:8.2f}")
             for index in work[path].path if options.paths and path in work else ():
                 predicate, opcode, operands = work[path].kernel.code[index]
                 print(f"        {index * 16:#06x} {predicate and '@' + predicate:>5} {opcode} {operands}")

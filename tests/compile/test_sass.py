@@ -165,9 +165,9 @@ PLANTED = {
     ),
     "an addition per survivor": (
         "assign",
-        "assign_kernel<false, 1, 64>",
-        "distances(box, points.x, points.y[p])",
-        "distances(box, points.x + box.x1, points.y[p])",
+        "assign_kernel<false, 64>",
+        "is_outside(box, x, y)",
+        "is_outside(box, x + box.x1, y)",
         ["per survivor and point"],
     ),
     "an addition per logit of the filter": (
