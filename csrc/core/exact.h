@@ -15,7 +15,7 @@ PIOU_HOST_DEVICE float exact_sigmoid(float x) {
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-// log(x) for 0 < x <= 1, to 2 units in the last place.
+// log(x) of a finite x > 0, to 2.5 units in the last place.
 PIOU_HOST_DEVICE float exact_log(float x) {
   const bool is_subnormal = x < 1.17549435e-38f;                     // 2^-126
   const uint32_t bits = bits_of(is_subnormal ? x * 8388608.0f : x);  // 2^23
