@@ -68,6 +68,10 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
                "Tensor[] pred_boxes, Tensor[] scores, bool boxes_are_ltrb, bool scores_are_logits, "
                "Tensor[] objectness, float radius, bool center_region, int top_ious, float iou_weight, "
                "float cls_weight, float eps");
+  //   scores: logits
+  define_top_k("assign_soft_label",
+               "Tensor[] pred_boxes, Tensor[] scores, bool boxes_are_ltrb, float radius, int top_ious, "
+               "float iou_weight, float eps");
 
   // The classification losses of a batch; see pseudo_iou_ops.sigmoid_focal_loss, quality_focal_loss and
   // centerness_loss. A logit's loss is weight * |target - sigmoid|^exponent * binary cross entropy.

@@ -17,7 +17,7 @@ from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
 from .top_k import TopKAssignment, assign_top_k
 from .top_k_assigner import TopKAssigner, make_assigner
-from .top_k_rules import Atss, SimOta, TaskAligned
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
 
 __all__ = [
     "BACKGROUND",
@@ -30,6 +30,7 @@ __all__ = [
     "PointAssigner",
     "PointPredictions",
     "SimOta",
+    "SoftLabel",
     "TaskAligned",
     "TopK",
     "TopKAssigner",

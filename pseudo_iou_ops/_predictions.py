@@ -10,7 +10,7 @@ from torch import Tensor
 from ._checks import is_sequence
 from ._head_levels import as_levels, num_points
 from .rule import check_choice
-from .top_k_rules import TopKRule
+from .top_k_rules import SoftLabel, TopKRule
 
 BoxFormat = Literal["xyxy", "ltrb"]
 ScoreKind = Literal["logits", "probabilities"]
@@ -41,6 +41,8 @@ def as_predictions(
     """Checks the predictions of a call and returns them dense."""
     check_choice("box_format", box_format, BOX_FORMATS)
     check_choice("score_kind", score_kind, SCORE_KINDS)
+    if isinstance(rule, SoftLabel) and score_kind != "logits":
+        raise ValueError(f"score_kind: expected 'logits', which a SoftLabel reads, got {score_kind!r}")
     levels = {}
     for name, given, channels in (("pred_boxes", pred_boxes, 4), ("scores", scores, None)):
         if given is None:

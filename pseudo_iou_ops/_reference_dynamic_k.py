@@ -1,4 +1,4 @@
-"""SimOTA for one image in plain torch: all valid points meet all boxes."""
+"""SimOTA and dynamic soft labels for one image in plain torch: all valid points meet all boxes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from . import _reference_exact as exact
 from ._reference_images import Chosen, Image, box_iou, nobody
 from ._reference_predictions import ImagePredictions, of_classes, safe_boxes
 from .metrics import is_inside, is_valid_box, side_distances
-from .top_k_rules import SimOta
+from .top_k_rules import SimOta, SoftLabel
 
 PARTIAL_SUMS = 8
+LARGEST_LOGIT = 100.0
 NOT_OWN = 1 << 31  # above the bits of every cost
 
 
@@ -44,6 +45,33 @@ def sim_ota(image: Image, labels: Tensor, predictions: ImagePredictions, rule: S
     if rule.region == "center":
         return _assigned(image, Pairs(overlaps, costs, in_center, in_center), rule.top_ious)
     return _assigned(image, Pairs(overlaps, costs, in_box & in_center, in_box | in_center), rule.top_ious)
+
+
+def soft_label(image: Image, labels: Tensor, predicted: Tensor, scores: Tensor, rule: SoftLabel) -> Chosen:
+    """RTMDet, section 3.3; ``labels`` (G,) are those of the image's boxes, predicted boxes (P, 4), scores (P, C)."""
+    if image.points.shape[0] == 0 or image.boxes.shape[0] == 0:
+        return nobody(image)
+    overlaps = _overlaps(image, predicted)
+    logits = torch.where(scores > -LARGEST_LOGIT, scores, -LARGEST_LOGIT).clamp(max=LARGEST_LOGIT)
+    own = of_classes(logits, labels, missing=-LARGEST_LOGIT)
+    difference = overlaps - exact.sigmoid(own)
+    presence = (exact.softplus(own) - own * overlaps) * (difference * difference)
+    classes = (_sum_over_classes(_soft_absence(logits)) - _soft_absence(own)) + presence
+    costs = (classes + _overlap_costs(overlaps, rule.eps, rule.iou_weight)) + _center_prior(image, rule.radius)
+    in_box = is_inside(*side_distances(image.points, image.boxes[:, None]))
+    return _assigned(image, Pairs(overlaps, costs, torch.ones_like(in_box), in_box), rule.top_ious)
+
+
+def _soft_absence(logits: Tensor) -> Tensor:
+    p = exact.sigmoid(logits)
+    return (exact.softplus(logits) * p) * p
+
+
+def _center_prior(image: Image, radius: float) -> Tensor:
+    """(G, P)."""
+    x1, y1, x2, y2 = image.boxes[:, None].unbind(-1)
+    dx, dy = image.points[:, 0] - (x1 + x2) / 2, image.points[:, 1] - (y1 + y2) / 2
+    return exact.exp10(exact.sqrt(dx * dx + dy * dy) / image.strides - _number(radius, dx))
 
 
 def _overlaps(image: Image, predicted: Tensor) -> Tensor:

@@ -44,6 +44,24 @@ def log(x: Tensor) -> Tensor:
     return whole * 0.693359375 + (whole * _float(-2.12194440e-4) + rest)
 
 
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) of a finite x; not below exp(-87)."""
+    e = exp(-x.abs())
+    s = e / (2 + e)
+    square = s * s
+    series = torch.full_like(x, _float(1.400633305e-1))
+    for coefficient in (1.400083899e-1, 2.001076639e-1, 3.333320916e-1):
+        series = series * square + _float(coefficient)
+    artanh = (series * square) * s + s
+    return torch.where(x > 0, x, 0.0) + (artanh + artanh)
+
+
+def exp10(x: Tensor) -> Tensor:
+    """10^x; between exp(-87) and exp(87)."""
+    power = exp(-x.abs() * _float(2.30258512))
+    return torch.where(x > 0, 1 / power, power)
+
+
 def floored_log(x: Tensor) -> Tensor:
     """log(x), not below -100, and -100 of what is not a normal number."""
     is_normal = x >= _float(1.17549435e-38)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 
 from .rule import AssignRule
-from .top_k_rules import Atss, SimOta, TaskAligned
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
 
 # FCOS (Tian et al. 2019, section 3.2): level i regresses max(l, t, r, b) in (m[i-1], m[i]]. mmdetection's
 # FCOSHead writes the ends as -1 and 1e8 and includes both bounds.
@@ -78,3 +78,6 @@ simota = SimOta()
 
 yolox = SimOta(radius=1.5, region="center", eps=1e-8)
 """SimOTA as in YOLOX since its version 0.3: points of the centers of 1.5 strides alone."""
+
+rtmdet = SoftLabel(offset=0.0)
+"""Dynamic soft labels as RTMDet assigns by (Lyu et al. 2022), in mmdetection; points on the corners of their cells."""

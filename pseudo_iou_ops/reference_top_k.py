@@ -10,16 +10,16 @@ from torch import Tensor
 
 from ._checks import check_inputs, check_values
 from ._predictions import BoxFormat, ScoreKind, as_objectness, as_predictions, refuse_predictions
-from ._reference_dynamic_k import sim_ota
+from ._reference_dynamic_k import sim_ota, soft_label
 from ._reference_images import Chosen, Image, Level, box_iou, nobody, resolved
-from ._reference_predictions import predictions_of
+from ._reference_predictions import dense, predicted_boxes, predictions_of
 from ._reference_task_aligned import task_aligned
 from .assignment import BACKGROUND, IGNORED
 from .metrics import is_inside, is_valid_box, pseudo_iou_of, side_distances
 from .points import level_points
 from .reference import image_rows
 from .top_k import TopKAssignment, check_top_k_out, check_top_k_rule
-from .top_k_rules import Atss, SimOta, TaskAligned, TopKRule
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned, TopKRule
 
 
 def assign_top_k(
@@ -91,6 +91,10 @@ def _chooser(
     if isinstance(rule, TaskAligned):
         return lambda index, image, labels: task_aligned(
             image, labels, predictions_of(checked, index, image.points), rule
+        )
+    if isinstance(rule, SoftLabel):
+        return lambda index, image, labels: soft_label(
+            image, labels, predicted_boxes(checked, index, image.points), dense(checked.scores, index), rule
         )
     levels = as_objectness(objectness, boxes, batch, level_shapes)
     return lambda index, image, labels: sim_ota(

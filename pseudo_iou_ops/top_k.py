@@ -17,6 +17,7 @@ from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, SimOta, TaskAli
 _atss = torch.ops.pseudo_iou_ops.assign_atss
 _task_aligned = torch.ops.pseudo_iou_ops.assign_task_aligned
 _sim_ota = torch.ops.pseudo_iou_ops.assign_sim_ota
+_soft_label = torch.ops.pseudo_iou_ops.assign_soft_label
 
 
 class TopKAssignment(NamedTuple):
@@ -86,8 +87,8 @@ def assign_top_k(
         offsets: (B+1,) int64, image b owns the rows ``offsets[b]:offsets[b+1]``; on the boxes' device or on the CPU.
         level_shapes: L times (H, W), in cells.
         strides: L strides in pixels.
-        rule: how boxes choose: an :class:`Atss`; or a :class:`TaskAligned` or :class:`SimOta`, which read predictions
-            and have no CUDA kernel yet; see :mod:`pseudo_iou_ops.presets`.
+        rule: how boxes choose: an :class:`Atss`; or a :class:`TaskAligned`, :class:`SimOta` or :class:`SoftLabel`,
+            which read predictions and have no CUDA kernel yet; see :mod:`pseudo_iou_ops.presets`.
         pred_boxes: floating, the boxes that a head predicts, as it leaves them: (B, P, 4), or L times (B, 4, H, W) or
             (B, H * W, 4). Not for an ``Atss``. Read in place if dense; without gradient.
         scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). Not for an ``Atss``.
@@ -95,7 +96,8 @@ def assign_top_k(
         objectness: floating, its scores of any object: (B, P), or L times (B, 1, H, W) or (B, H * W); None of a head
             without them. For a ``SimOta`` alone.
         box_format: ``xyxy``, corners in pixels, or ``ltrb``, distances from the point in pixels.
-        score_kind: ``logits`` or ``probabilities``, which are clamped to [0, 1]; of scores and objectness.
+        score_kind: ``logits`` or ``probabilities``, which are clamped to [0, 1]; of scores and objectness. A
+            ``SoftLabel`` reads logits alone, and clamps them to [-100, 100].
         offset: where a point lies in its cell, x = (j + offset) * stride; None takes the rule's.
         ignore_boxes: (K, 4) floating, crowd or difficult regions, packed likewise: a point strictly inside one that is
             not positive is ignored.
@@ -147,23 +149,33 @@ def assign_top_k(
         None if ignore_offsets is None else reachable_offsets(ignore_offsets, boxes),
         None if valid_sizes is None else as_float32(valid_sizes),
     )
-    if not isinstance(rule, SimOta):
-        refuse_predictions(rule, objectness=objectness)
-    if isinstance(rule, Atss):
-        refuse_predictions(rule, pred_boxes=pred_boxes, scores=scores)
-        op, arguments = _atss, (*arguments, *_of_atss(rule))
-    else:
-        arguments += as_predictions(pred_boxes, scores, box_format, score_kind, rule, boxes, batch, level_shapes)
-        if isinstance(rule, TaskAligned):
-            op, arguments = _task_aligned, (*arguments, *_of_task_aligned(rule))
-        else:
-            objectness_levels = as_objectness(objectness, boxes, batch, level_shapes)
-            op, arguments = _sim_ota, (*arguments, objectness_levels, *_of_sim_ota(rule))
+    given = (pred_boxes, scores, objectness, box_format, score_kind)
+    op, of_rule = _call_of(rule, given, boxes, batch, level_shapes)
+    arguments += of_rule
     if out is not None:
         check_top_k_out(out, boxes, batch, level_shapes)
         op.out(*arguments, *out)
         return out
     return TopKAssignment(*op.default(*arguments))
+
+
+def _call_of(
+    rule: TopKRule, given: tuple[Any, ...], boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]
+) -> tuple[Any, tuple[Any, ...]]:
+    """The op of a rule, and its arguments from the predictions on, which are checked here."""
+    pred_boxes, scores, objectness, box_format, score_kind = given
+    if not isinstance(rule, SimOta):
+        refuse_predictions(rule, objectness=objectness)
+    if isinstance(rule, Atss):
+        refuse_predictions(rule, pred_boxes=pred_boxes, scores=scores)
+        return _atss, _of_atss(rule)
+    predictions = as_predictions(pred_boxes, scores, box_format, score_kind, rule, boxes, batch, level_shapes)
+    if isinstance(rule, TaskAligned):
+        return _task_aligned, (*predictions, *_of_task_aligned(rule))
+    if isinstance(rule, SimOta):
+        return _sim_ota, (*predictions, as_objectness(objectness, boxes, batch, level_shapes), *_of_sim_ota(rule))
+    of_rule = (rule.radius, rule.top_ious, rule.iou_weight, rule.eps)
+    return _soft_label, (predictions.boxes, predictions.scores, predictions.boxes_are_ltrb, *of_rule)
 
 
 def _of_atss(rule: Atss) -> tuple[Any, ...]:
@@ -183,7 +195,7 @@ def _of_sim_ota(rule: SimOta) -> tuple[Any, ...]:
 
 def check_top_k_rule(rule: object) -> None:
     if not isinstance(rule, TopKRule):
-        raise TypeError(f"rule: expected an Atss, a TaskAligned or a SimOta, got {type(rule).__name__}")
+        raise TypeError(f"rule: expected an Atss, TaskAligned, SimOta or SoftLabel, got {type(rule).__name__}")
 
 
 def check_top_k_out(out: TopKAssignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:

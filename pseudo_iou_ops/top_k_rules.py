@@ -185,7 +185,46 @@ class SimOta:
         _set_number(self, "offset")
 
 
-TopKRule = Atss | TaskAligned | SimOta
+@dataclass(frozen=True)
+class SoftLabel:
+    """SimOTA's choice with costs in which classes are soft and nearness counts (RTMDet, Lyu et al. 2022, section 3.3).
+
+    A point costs a box the distance of its predicted classes from the overlap of its predicted box, the logarithm of
+    that overlap, and ten times as much with each stride that it is farther from the center.
+
+    Attributes:
+        radius: in strides; at so many from the center of a box the cost of the distance is 1.
+        top_ious: how many of the largest overlaps are added up to the number of points.
+        iou_weight: of ``-log(IoU + eps)`` in the cost.
+        eps: added to the overlap under the logarithm.
+        offset: where a level's point lies in its cell when the call does not say.
+
+    Raises:
+        ValueError: a field has a value outside its domain.
+        TypeError: a field has the wrong type.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from pseudo_iou_ops import presets
+        >>> replace(presets.rtmdet, radius=2.5).top_ious
+        13
+    """
+
+    radius: float = 3.0
+    top_ious: int = 13
+    iou_weight: float = 3.0
+    eps: float = 1e-7
+    offset: float = 0.5
+
+    def __post_init__(self) -> None:
+        _set_number(self, "radius", at_least=0.0)
+        _check_whole("top_ious", self.top_ious, 1, MAX_K)
+        _set_number(self, "iou_weight", at_least=0.0)
+        _set_number(self, "eps", above=0.0)
+        _set_number(self, "offset")
+
+
+TopKRule = Atss | TaskAligned | SimOta | SoftLabel
 """Any rule by which boxes choose points."""
 
 

@@ -1,4 +1,4 @@
-"""An oracle for `assign_top_k` with a `SimOta`: the contract read aloud, one `numpy.float32` at a time.
+"""An oracle for `assign_top_k` with a `SimOta` or a `SoftLabel`: the contract read aloud, in `numpy.float32` scalars.
 
 Nothing here imports the library; boxes and points are those of `oracles`."""
 
@@ -23,7 +23,7 @@ from oracles import (
     _rows,
     f32,
 )
-from task_aligned_oracles import _as_rows, _log, _probability
+from task_aligned_oracles import _as_rows, _exp, _log, _probability
 from top_k_oracles import ExpectedTopK, _iou
 from torch import Tensor
 
@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
 
     box: Box
     scores: list[np.float32]
-    """Of the classes, as the cost reads them: joint probabilities."""
+    """Of the classes, as the cost reads them: joint probabilities, or logits of soft labels."""
     negative_sum: np.float32
 
 
@@ -83,7 +83,7 @@ def brute_force_dynamic_k(
         for image in range(num_images):
             predictions = [
                 _prediction(corners[image][p], values[image][p], None if of_object is None else of_object[image][p][0],
-                            point, box_format, score_kind)
+                            point, rule, box_format, score_kind)
                 for p, point in enumerate(points)
             ]  # fmt: skip
             own = [box for box in _owned(all_boxes, offsets, image) if _is_valid(box)]
@@ -130,15 +130,30 @@ def _assign(boxes: list[Box], pairs: dict[tuple[int, int], Pair], is_padding: li
 
 
 def _prediction(
-    corners: np.ndarray, scores: np.ndarray, objectness: np.float32 | None, point: Point, box_format: str, kind: str
+    corners: np.ndarray,
+    scores: np.ndarray,
+    objectness: np.float32 | None,
+    point: Point,
+    rule: Any,
+    box_format: str,
+    kind: str,
 ) -> Prediction:
     a, b, c, d = corners
     if box_format == "ltrb":
         a, b, c, d = point.x - a, point.y - b, point.x + c, point.y + d
+    box = Box(-1, a, b, c, d)
+    if _is_soft(rule):
+        logits = [_logit(score) for score in scores]
+        return Prediction(box, logits, _sum([_soft_absence(x) for x in logits]))
     joint = [_probability(score, kind) for score in scores]
     if objectness is not None:
         joint = [np.sqrt(p * _probability(objectness, kind)) for p in joint]
-    return Prediction(Box(-1, a, b, c, d), joint, _sum([-_floored_log(f32(1) - p) for p in joint]))
+    return Prediction(box, joint, _sum([-_floored_log(f32(1) - p) for p in joint]))
+
+
+def _is_soft(rule: Any) -> bool:
+    """`rule` is anything with the attributes of `SimOta` or `SoftLabel`, which has no region."""
+    return not hasattr(rule, "region")
 
 
 def _sum(terms: list[np.float32]) -> np.float32:
@@ -151,14 +166,49 @@ def _sum(terms: list[np.float32]) -> np.float32:
 
 def _pair(box: Box, label: int, point: Point, prediction: Prediction, rule: Any) -> Pair:
     overlap = _iou(prediction.box, box) if _is_valid(prediction.box) else f32(0)
-    p = prediction.scores[label] if 0 <= label < len(prediction.scores) else f32(0)
+    in_box = _is_inside(_distances(box, point))
+    score = prediction.scores[label] if 0 <= label < len(prediction.scores) else None
+    if _is_soft(rule):
+        x = f32(-100) if score is None else score
+        difference = overlap - _probability(x, "logits")
+        presence = (_softplus(x) - x * overlap) * (difference * difference)
+        classes = (prediction.negative_sum - _soft_absence(x)) + presence
+        cost = (classes + _overlap_cost(overlap, rule)) + _center_prior(box, point, rule)
+        return Pair(overlap, max(cost, f32(0)), True, in_box)
+    p = f32(0) if score is None else score
     classes = (prediction.negative_sum + _floored_log(f32(1) - p)) - _floored_log(p)
     cost = classes * f32(rule.cls_weight) + _overlap_cost(overlap, rule)
-    in_box = _is_inside(_distances(box, point))
     in_center = _is_inside(_distances(_center_square(box, f32(rule.radius) * point.stride), point))
     if rule.region == "center":
         return Pair(overlap, max(cost, f32(0)), in_center, in_center)
     return Pair(overlap, max(cost, f32(0)), in_box and in_center, in_box or in_center)
+
+
+def _logit(score: np.float32) -> np.float32:
+    return f32(-100) if np.isnan(score) else min(max(score, f32(-100)), f32(100))
+
+
+def _soft_absence(x: np.float32) -> np.float32:
+    p = _probability(x, "logits")
+    return (_softplus(x) * p) * p
+
+
+def _softplus(x: np.float32) -> np.float32:
+    e = _exp(-abs(x))
+    s = e / (f32(2) + e)
+    square, series = s * s, f32(1.400633305e-1)
+    for c in (1.400083899e-1, 2.001076639e-1, 3.333320916e-1):
+        series = series * square + f32(c)
+    artanh = (series * square) * s + s
+    return max(x, f32(0)) + (artanh + artanh)
+
+
+def _center_prior(box: Box, point: Point, rule: Any) -> np.float32:
+    """10 to the power of the distance in strides less the radius."""
+    dx, dy = point.x - (box.x1 + box.x2) / f32(2), point.y - (box.y1 + box.y2) / f32(2)
+    x = np.sqrt(dx * dx + dy * dy) / point.stride - f32(rule.radius)
+    power = _exp(-abs(x) * f32(np.log(10)))
+    return f32(1) / power if x > 0 else power
 
 
 def _overlap_cost(overlap: np.float32, rule: Any) -> np.float32:

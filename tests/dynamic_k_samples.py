@@ -1,4 +1,4 @@
-"""The calls of `assign_top_k` with a `SimOta` that the suites share."""
+"""The calls of `assign_top_k` with a `SimOta` or a `SoftLabel` that the suites share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from samples import Sample, assign_calls, registration_inputs, sample_inputs
 from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample, laid_out, odd_scores, with_predictions
 
-from pseudo_iou_ops import SimOta, presets
+from pseudo_iou_ops import SimOta, SoftLabel, presets
 from pseudo_iou_ops.top_k_rules import REGIONS
 
 PRESETS = {"simota": presets.simota, "yolox": presets.yolox}
@@ -21,6 +21,13 @@ RULES = (
     SimOta(radius=0.6, top_ious=1, cls_weight=2.0),
     SimOta(radius=4.0, top_ious=32, iou_weight=0.0, region="center"),
     SimOta(top_ious=5, cls_weight=0.0, eps=0.5),
+)
+
+SOFT_LABELS = (
+    presets.rtmdet,
+    SoftLabel(radius=0.0, top_ious=1),
+    SoftLabel(radius=50.0, top_ious=32, iou_weight=0.0),
+    SoftLabel(radius=1.5, top_ious=4, eps=0.5),
 )
 
 
@@ -82,9 +89,65 @@ def _varied(samples: Sequence[Sample]) -> list[ObjectnessSample]:
     ]
 
 
+def _small_inputs() -> list[Sample]:
+    """Those whose references do not take seconds, and that differ for these rules."""
+    samples = sample_inputs()
+    return [s for s in samples if not s.name.startswith("rule_") and s.num_pairs < 200_000 and s.num_images < 100]
+
+
+def _varied_soft(samples: Sequence[Sample]) -> list[PredictedSample]:
+    ways = zip(
+        itertools.cycle(SOFT_LABELS),
+        itertools.cycle((*LAYOUTS, "dense")),
+        itertools.cycle((*DTYPES, torch.float32, torch.float32)),
+        itertools.cycle(("xyxy", "xyxy", "ltrb")),
+        itertools.cycle((11, 4, 300, 8, 17, 0, 1)),
+        strict=False,
+    )
+    return [
+        with_predictions(sample, rule, seed, layout, dtype, box_format, classes=classes)
+        for seed, (sample, (rule, layout, dtype, box_format, classes)) in enumerate(zip(samples, ways, strict=False))
+    ]
+
+
+def soft_label_inputs() -> list[PredictedSample]:
+    """The named cases of `samples` with predictions."""
+    return _varied_soft(_small_inputs())
+
+
+def soft_label_registration_inputs() -> list[PredictedSample]:
+    """The cases with different signatures, for checks that cost seconds a call."""
+    return _varied_soft(registration_inputs())
+
+
+def soft_label_calls() -> Any:
+    """Strategy of small calls under any rule, with predictions that tie or are none."""
+    from hypothesis import strategies as st
+
+    rules = st.builds(
+        SoftLabel,
+        radius=st.sampled_from((3.0, 0.0, 0.5, 40.0, 1e8)),
+        top_ious=st.sampled_from((1, 2, 13, 32)),
+        iou_weight=st.sampled_from((3.0, 0.0, 0.3, 1e38)),
+        eps=st.sampled_from((1e-7, 0.5, 1e-45)),
+        offset=st.sampled_from((0.5, 0.0)),
+    )
+    return st.builds(
+        with_predictions,
+        assign_calls(),
+        rules,
+        seed=st.integers(0, 2**20),
+        layout=st.sampled_from(LAYOUTS),
+        dtype=st.sampled_from(DTYPES),
+        box_format=st.sampled_from(("xyxy", "ltrb")),
+        score_kind=st.just("logits"),
+        classes=st.sampled_from((4, 8, 11, 1, 0)),
+    )
+
+
 def sim_ota_inputs() -> list[ObjectnessSample]:
     """The named cases of `samples` with predictions."""
-    return _varied([s for s in sample_inputs() if not s.name.startswith("rule_") and s.num_pairs < 200_000])
+    return _varied(_small_inputs())
 
 
 def sim_ota_registration_inputs() -> list[ObjectnessSample]:

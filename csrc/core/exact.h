@@ -38,6 +38,24 @@ PIOU_HOST_DEVICE float exact_log(float x) {
   return whole * 0.693359375f + (whole * -2.12194440e-4f + rest);
 }
 
+// log(1 + exp(x)) of a finite x, to 3 units in the last place; not below exp(-87).
+PIOU_HOST_DEVICE float exact_softplus(float x) {
+  const float e = exact_exp(x < 0.0f ? x : -x);
+  // log(1 + e) = 2 artanh(s).
+  const float s = e / (2.0f + e), square = s * s;
+  float series = 1.400633305e-1f * square + 1.400083899e-1f;
+  series = series * square + 2.001076639e-1f;
+  series = series * square + 3.333320916e-1f;
+  const float artanh = (series * square) * s + s;
+  return (x > 0.0f ? x : 0.0f) + (artanh + artanh);
+}
+
+// 10^x, to 1e-5 of it; between exp(-87) and exp(87).
+PIOU_HOST_DEVICE float exact_exp10(float x) {
+  const float power = exact_exp((x < 0.0f ? x : -x) * 2.30258512f);
+  return x > 0.0f ? 1.0f / power : power;
+}
+
 // atan(a / b) for a, b > 0, to 2e-7.
 PIOU_HOST_DEVICE float exact_atan(float a, float b) {
   const float ratio = minimum(a, b) / maximum(a, b), square = ratio * ratio;

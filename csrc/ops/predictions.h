@@ -53,4 +53,14 @@ inline Predictions make_predictions(const std::vector<Tensor>& pred_boxes, const
   return predictions;
 }
 
+inline void check_top_ious(int64_t top_ious) {
+  STD_TORCH_CHECK(top_ious >= 1 && top_ious <= kMaxK, "top_ious: expected a number in [1, ", kMaxK, "], got ",
+                  top_ious);
+}
+
+// Costs add up from parts that are at least 0.
+inline void check_not_negative(const char* name, double value) {
+  STD_TORCH_CHECK(value >= 0, name, ": expected a number of at least 0, got ", value);
+}
+
 }  // namespace pseudo_iou_ops

@@ -7,16 +7,6 @@
 
 namespace pseudo_iou_ops {
 
-inline void check_top_ious(int64_t top_ious) {
-  STD_TORCH_CHECK(top_ious >= 1 && top_ious <= kMaxK, "top_ious: expected a number in [1, ", kMaxK, "], got ",
-                  top_ious);
-}
-
-// Costs add up from parts that are at least 0.
-inline void check_not_negative(const char* name, double value) {
-  STD_TORCH_CHECK(value >= 0, name, ": expected a number of at least 0, got ", value);
-}
-
 inline void set_objectness(const std::vector<Tensor>& objectness, const TopKArguments& a,
                            SimOtaParams& params) {
   if (objectness.empty()) return;

@@ -1,4 +1,4 @@
-"""SimOTA against mmdetection's own assigner; run by `make integrations`, which installs it."""
+"""SimOTA and dynamic soft labels against mmdetection's own assigners; run by `make integrations`, which installs it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.workloads import CocoBoxes
 
 mmcv_stub.install()
 
-from mmdet.models.task_modules.assigners import SimOTAAssigner  # noqa: E402
+from mmdet.models.task_modules.assigners import DynamicSoftLabelAssigner, SimOTAAssigner  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 
 from pseudo_iou_ops import assign_top_k, level_points, pack_boxes, presets  # noqa: E402
-from pseudo_iou_ops.top_k_rules import SimOta  # noqa: E402
+from pseudo_iou_ops.top_k_rules import SimOta, SoftLabel  # noqa: E402
 
 STRIDES = (8, 16, 32, 64, 128)
 CLASSES = 91
@@ -56,9 +56,9 @@ def drawn_images(offset: float) -> Iterator[Drawn]:
         yield Drawn(boxes, labels, shapes, torch.cat((points, strides, strides), dim=1), predicted, logits)
 
 
-def compare(assigner: Any, image: Drawn, scores: Tensor, rule: SimOta, **predictions: Tensor) -> int:
+def compare(assigner: Any, image: Drawn, given_scores: Tensor, rule: SimOta | SoftLabel, **predictions: Tensor) -> int:
     """Every label, every box and the bits of every overlap; returns the number of positives."""
-    given = InstanceData(priors=image.priors, bboxes=image.predicted, scores=scores)
+    given = InstanceData(priors=image.priors, bboxes=image.predicted, scores=given_scores)
     expected = assigner.assign(given, InstanceData(bboxes=image.boxes, labels=image.labels))
     result = assign_top_k(
         *pack_boxes([image.boxes], [image.labels]), image.level_shapes, STRIDES, rule,
@@ -78,4 +78,12 @@ def test_sim_ota_is_mmdetections_label_for_label() -> None:
         joint = (image.logits.sigmoid() * objectness.sigmoid()).sqrt()  # as its YOLOXHead does
         scores = {"scores": image.logits[None], "objectness": objectness[None]}
         positives += compare(SimOTAAssigner(), image, joint, presets.simota, **scores)
+    assert positives > 2000
+
+
+def test_soft_labels_are_mmdetections_label_for_label() -> None:
+    positives = 0
+    for image in drawn_images(presets.rtmdet.offset):
+        logits = image.logits
+        positives += compare(DynamicSoftLabelAssigner(), image, logits, presets.rtmdet, scores=logits[None])
     assert positives > 2000
