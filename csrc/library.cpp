@@ -56,7 +56,7 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
   define_top_k("assign_atss",
                "int k, int metric, float anchor_scale, bool inclusive, float inside_margin, "
                "bool all_boxes_compete");
-  // The others read predictions, and have CPU kernels alone.
+  // The others read predictions.
   //   pred_boxes, scores: one a level, or one for all, (B, C, H, W) or (B, P, C), as the logits below
   //   keep: 0 for all
   define_top_k("assign_task_aligned",

@@ -76,7 +76,7 @@ def _center_prior(image: Image, radius: float) -> Tensor:
 
 def _overlaps(image: Image, predicted: Tensor) -> Tensor:
     safe, is_valid = safe_boxes(predicted)
-    return torch.where(is_valid, box_iou(safe, image.boxes[:, None]), 0.0)
+    return torch.where(is_valid, box_iou(safe, image.boxes[:, None]) + 0.0, 0.0)  # its zero is +0
 
 
 def _overlap_costs(overlaps: Tensor, eps: float, weight: float) -> Tensor:

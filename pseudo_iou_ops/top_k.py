@@ -12,7 +12,7 @@ from . import _loader
 from ._checks import check_inputs, check_values
 from ._predictions import BoxFormat, ScoreKind, as_objectness, as_predictions, refuse_predictions
 from .assignment import as_float32, check_result, reachable_offsets
-from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, SimOta, TaskAligned, TopKRule
+from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, SimOta, SoftLabel, TaskAligned, TopKRule
 
 _atss = torch.ops.pseudo_iou_ops.assign_atss
 _task_aligned = torch.ops.pseudo_iou_ops.assign_task_aligned
@@ -130,11 +130,11 @@ def assign_top_k(
     """
     check_inputs(boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes)
     check_top_k_rule(rule)
+    _refuse_cuda(rule, boxes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
-    if boxes.is_cuda and not isinstance(rule, Atss):
-        name = type(rule).__name__
-        raise RuntimeError(f"rule: expected an Atss for boxes on {boxes.device}: {name} has CPU kernels alone")
+    if boxes.is_cuda and isinstance(rule, TaskAligned):
+        raise RuntimeError(f"rule: expected an Atss for boxes on {boxes.device}: TaskAligned has CPU kernels alone")
     if not boxes.is_cpu:
         _loader.require_kernels(boxes.device)
     batch = offsets.shape[0] - 1
@@ -196,6 +196,12 @@ def _of_sim_ota(rule: SimOta) -> tuple[Any, ...]:
 def check_top_k_rule(rule: object) -> None:
     if not isinstance(rule, TopKRule):
         raise TypeError(f"rule: expected an Atss, TaskAligned, SimOta or SoftLabel, got {type(rule).__name__}")
+
+
+def _refuse_cuda(rule: TopKRule, boxes: Tensor) -> None:
+    if boxes.is_cuda and isinstance(rule, (SimOta, SoftLabel)):
+        name = type(rule).__name__
+        raise RuntimeError(f"boxes: expected CPU tensors, because a {name} has CPU kernels alone, got {boxes.device}")
 
 
 def check_top_k_out(out: TopKAssignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:

@@ -165,7 +165,7 @@ def _sum(terms: list[np.float32]) -> np.float32:
 
 
 def _pair(box: Box, label: int, point: Point, prediction: Prediction, rule: Any) -> Pair:
-    overlap = _iou(prediction.box, box) if _is_valid(prediction.box) else f32(0)
+    overlap = _iou(prediction.box, box) + f32(0) if _is_valid(prediction.box) else f32(0)
     in_box = _is_inside(_distances(box, point))
     score = prediction.scores[label] if 0 <= label < len(prediction.scores) else None
     if _is_soft(rule):

@@ -29,8 +29,9 @@ PIOU_HOST_DEVICE float floored_log(float x) {
   return is_normal ? log : -100.0f;
 }
 
+// It may be the value of a match, so that its zero is +0.
 PIOU_HOST_DEVICE float overlap_of(const Box& prediction, const Box& box) {
-  return is_valid(prediction) ? box_iou(prediction, box) : 0.0f;
+  return is_valid(prediction) ? box_iou(prediction, box) + 0.0f : 0.0f;
 }
 
 PIOU_HOST_DEVICE float overlap_cost(float overlap, float eps, float weight) {

@@ -58,6 +58,12 @@ def test_a_box_takes_at_least_one_point(function: Function) -> None:
 
 
 @FUNCTIONS
+def test_no_overlap_is_plus_zero(function: Function) -> None:
+    result = call(function, [BOX], [[-8.0, 0.0, -0.0, 8.0]], [[0.5]])
+    assert (result.matched.item(), math.copysign(1.0, result.iou.item())) == (0, 1.0)
+
+
+@FUNCTIONS
 def test_overlap_and_class_are_weighed(function: Function) -> None:
     """-log(1/2) = 0.69 is less than -3 log(3/4) = 0.86, and more than -2 log(3/4) = 0.58."""
     predicted, scores = [BOX, [0.0, 0.0, 18.0, 8.0]], [[0.5], [1.0]]
@@ -157,7 +163,7 @@ def test_a_class_that_the_head_does_not_have_costs_alike_everywhere(function: Fu
 def test_boxes_on_cuda_are_refused_in_one_line() -> None:
     with FakeTensorMode():
         boxes, labels = torch.empty(1, 4, device="cuda"), torch.empty(1, dtype=torch.int64, device="cuda")
-    message = r"^rule: expected an Atss for boxes on cuda:\d: SimOta has CPU kernels alone$"
+    message = r"^boxes: expected CPU tensors, because a SimOta has CPU kernels alone, got cuda:\d$"
     with pytest.raises(RuntimeError, match=message):
         assign_top_k(boxes, labels, torch.tensor([0, 1]), [(1, 1)], [8], SimOta())
 

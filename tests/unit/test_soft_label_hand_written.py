@@ -133,7 +133,7 @@ def test_scores_that_are_no_numbers_or_infinite(function: Function) -> None:
 def test_boxes_on_cuda_are_refused_in_one_line() -> None:
     with FakeTensorMode():
         boxes, labels = torch.empty(1, 4, device="cuda"), torch.empty(1, dtype=torch.int64, device="cuda")
-    message = r"^rule: expected an Atss for boxes on cuda:\d: SoftLabel has CPU kernels alone$"
+    message = r"^boxes: expected CPU tensors, because a SoftLabel has CPU kernels alone, got cuda:\d$"
     with pytest.raises(RuntimeError, match=message):
         assign_top_k(boxes, labels, torch.tensor([0, 1]), [(1, 1)], [8], SoftLabel())
 
