@@ -35,44 +35,43 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
                                         "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
   m.def(assign_out_schema.c_str());
 
-  // Lets each box choose points near its center; see pseudo_iou_ops.assign_top_k with an Atss.
-  //   the tensors as of assign; the rest are the fields of pseudo_iou_ops/top_k_rules.py's Atss, metric by
-  //   position
-  const std::string atss_inputs =
-      "Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, float offset, "
-      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, "
-      "int k, int metric, float anchor_scale, bool inclusive, float inside_margin, bool all_boxes_compete";
-  const std::string atss_schema = "assign_atss(" + atss_inputs +
-                                  ") -> (Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor iou, "
-                                  "Tensor score, Tensor num_pos, Tensor pos_per_box)";
-  m.def(atss_schema.c_str());
-  const std::string atss_out_schema = "assign_atss.out(" + atss_inputs +
-                                      ", Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, "
-                                      "Tensor(d!) iou, Tensor(e!) score, "
-                                      "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
-  m.def(atss_out_schema.c_str());
-
-  // Lets each box choose the points whose predictions fit it best; see pseudo_iou_ops.assign_top_k with a
-  // TaskAligned. CPU alone.
+  // The ops where boxes choose points, each functional and as a second overload that writes into the tensors
+  // of an earlier result; see pseudo_iou_ops.assign_top_k. The first tensors are as of assign; what follows
+  // them are the fields of the rule in pseudo_iou_ops/top_k_rules.py, names by their position in its lists.
+  const auto define_top_k = [&m](const std::string& name, const std::string& inputs) {
+    const std::string all_inputs =
+        "Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, float offset, "
+        "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, " +
+        inputs;
+    const std::string schema = name + "(" + all_inputs +
+                               ") -> (Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor iou, "
+                               "Tensor score, Tensor num_pos, Tensor pos_per_box)";
+    m.def(schema.c_str());
+    const std::string out_schema = name + ".out(" + all_inputs +
+                                   ", Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, "
+                                   "Tensor(d!) iou, Tensor(e!) score, "
+                                   "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
+    m.def(out_schema.c_str());
+  };
+  define_top_k("assign_atss",
+               "int k, int metric, float anchor_scale, bool inclusive, float inside_margin, "
+               "bool all_boxes_compete");
+  // The others read predictions.
   //   pred_boxes, scores: one a level, or one for all, (B, C, H, W) or (B, P, C), as the logits below
-  //   the rest are the fields of pseudo_iou_ops/top_k_rules.py's TaskAligned, among by position, keep 0 for
-  //   all
-  const std::string task_aligned_inputs =
-      "Tensor boxes, Tensor labels, Tensor offsets, SymInt[] level_shapes, float[] strides, float offset, "
-      "Tensor? ignore_boxes, Tensor? ignore_offsets, Tensor? valid_sizes, Tensor[] pred_boxes, "
-      "Tensor[] scores, bool boxes_are_ltrb, bool scores_are_logits, int k, float alpha, int beta, bool "
-      "ciou, "
-      "bool all_candidates, float inside_margin, float min_side, int among, int keep, float eps";
-  const std::string task_aligned_schema =
-      "assign_task_aligned(" + task_aligned_inputs +
-      ") -> (Tensor matched, Tensor matched_labels, Tensor ltrb, Tensor iou, Tensor score, Tensor num_pos, "
-      "Tensor pos_per_box)";
-  m.def(task_aligned_schema.c_str());
-  const std::string task_aligned_out_schema =
-      "assign_task_aligned.out(" + task_aligned_inputs +
-      ", Tensor(a!) matched, Tensor(b!) matched_labels, Tensor(c!) ltrb, Tensor(d!) iou, Tensor(e!) score, "
-      "Tensor(f!) num_pos, Tensor(g!) pos_per_box) -> ()";
-  m.def(task_aligned_out_schema.c_str());
+  //   keep: 0 for all
+  define_top_k("assign_task_aligned",
+               "Tensor[] pred_boxes, Tensor[] scores, bool boxes_are_ltrb, bool scores_are_logits, "
+               "int k, float alpha, int beta, bool ciou, bool all_candidates, float inside_margin, "
+               "float min_side, int among, int keep, float eps");
+  //   objectness: as the scores, with one channel; empty if the head has none
+  define_top_k("assign_sim_ota",
+               "Tensor[] pred_boxes, Tensor[] scores, bool boxes_are_ltrb, bool scores_are_logits, "
+               "Tensor[] objectness, float radius, bool center_region, int top_ious, float iou_weight, "
+               "float cls_weight, float eps");
+  //   scores: logits
+  define_top_k("assign_soft_label",
+               "Tensor[] pred_boxes, Tensor[] scores, bool boxes_are_ltrb, float radius, int top_ious, "
+               "float iou_weight, float eps");
 
   // The classification losses of a batch; see pseudo_iou_ops.sigmoid_focal_loss, quality_focal_loss and
   // centerness_loss. A logit's loss is weight * |target - sigmoid|^exponent * binary cross entropy.

@@ -17,7 +17,7 @@ from .protocols import Assigner, AssignmentLike, PointPredictions
 from .rule import AssignRule
 from .top_k import TopKAssignment, assign_top_k
 from .top_k_assigner import TopKAssigner, make_assigner
-from .top_k_rules import Atss, TaskAligned
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
 
 __all__ = [
     "BACKGROUND",
@@ -29,6 +29,8 @@ __all__ = [
     "Atss",
     "PointAssigner",
     "PointPredictions",
+    "SimOta",
+    "SoftLabel",
     "TaskAligned",
     "TopK",
     "TopKAssigner",

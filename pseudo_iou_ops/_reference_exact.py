@@ -27,7 +27,7 @@ def exp(x: Tensor) -> Tensor:
 
 
 def log(x: Tensor) -> Tensor:
-    """log(x) for 0 < x <= 1."""
+    """log(x) of a finite x > 0."""
     is_subnormal = x < _float(1.17549435e-38)
     bits = torch.where(is_subnormal, x * 8388608.0, x).view(torch.int32)
     exponent = (bits >> 23) - torch.where(is_subnormal, 150, 127)
@@ -42,6 +42,35 @@ def log(x: Tensor) -> Tensor:
         series = series * square + _float(2 / divisor)
     rest = (series * square) * s + (s + s)
     return whole * 0.693359375 + (whole * _float(-2.12194440e-4) + rest)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) of a finite x; not below exp(-87)."""
+    e = exp(-x.abs())
+    s = e / (2 + e)
+    square = s * s
+    series = torch.full_like(x, _float(1.400633305e-1))
+    for coefficient in (1.400083899e-1, 2.001076639e-1, 3.333320916e-1):
+        series = series * square + _float(coefficient)
+    artanh = (series * square) * s + s
+    return torch.where(x > 0, x, 0.0) + (artanh + artanh)
+
+
+def exp10(x: Tensor) -> Tensor:
+    """10^x; between exp(-87) and exp(87)."""
+    power = exp(-x.abs() * _float(2.30258512))
+    return torch.where(x > 0, 1 / power, power)
+
+
+def floored_log(x: Tensor) -> Tensor:
+    """log(x), not below -100, and -100 of what is not a normal number."""
+    is_normal = x >= _float(1.17549435e-38)
+    return torch.where(is_normal, log(torch.where(is_normal, x, 1.0)), -100.0)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """The root, correctly rounded: torch's own of float32 can be one unit off on a CPU."""
+    return x.double().sqrt().float()
 
 
 def atan(a: Tensor, b: Tensor) -> Tensor:
@@ -68,7 +97,7 @@ def whole_power(x: Tensor, n: int) -> Tensor:
 def power_of_probability(p: Tensor, exponent: float) -> Tensor:
     """p^exponent for p in [0, 1] and an exponent of 0 or more."""
     if exponent == 0.5:
-        return p.double().sqrt().float()  # torch's float32 root can be one unit off on a CPU
+        return sqrt(p)
     if exponent in (0, 1, 2):
         return whole_power(p, int(exponent))
     is_positive = p > 0

@@ -40,6 +40,12 @@ class Chosen(NamedTuple):
     """(P,) float32."""
 
 
+def nobody(image: Image) -> Chosen:
+    """No box gets a point."""
+    nothing = torch.zeros(image.points.shape[0], device=image.points.device)
+    return Chosen(torch.full_like(nothing, -1, dtype=torch.int64), nothing, nothing)
+
+
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU of boxes (..., 4) whose leading dimensions broadcast, in the contract's order of operations."""
     width = torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])

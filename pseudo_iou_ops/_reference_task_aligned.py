@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from . import _reference_exact as exact
-from ._predictions import Predictions
-from ._reference_images import Chosen, Image, box_iou, resolved
+from ._reference_images import Chosen, Image, box_iou, nobody, resolved
+from ._reference_predictions import ImagePredictions, of_classes, safe_boxes
 from .metrics import is_valid_box, side_distances
 from .top_k_rules import TaskAligned
 
 
-class ImagePredictions(NamedTuple):
-    """What a head predicts for one image."""
-
-    boxes: Tensor
-    """(P, 4) float32 x1 y1 x2 y2."""
-    probabilities: Tensor
-    """(P, C) float32 in [0, 1]."""
-
-
-def predictions_of(predictions: Predictions, image: int, points: Tensor) -> ImagePredictions:
-    boxes = _dense(predictions.boxes, image)
-    if predictions.boxes_are_ltrb:
-        boxes = torch.cat((points - boxes[:, :2], points + boxes[:, 2:]), dim=1)
-    scores = _dense(predictions.scores, image)
-    is_number = scores == scores
-    scores = torch.where(is_number, scores, torch.zeros_like(scores))
-    probabilities = exact.sigmoid(scores) if predictions.scores_are_logits else scores.clamp(0, 1)
-    return ImagePredictions(boxes, torch.where(is_number, probabilities, torch.zeros_like(scores)))
-
-
-def _dense(levels: list[Tensor], image: int) -> Tensor:
-    """(P, C) float32."""
-    parts = [level[image].flatten(1).t() if level.ndim == 4 else level[image] for level in levels]
-    return torch.cat([part.to(torch.float32) for part in parts])
-
-
 def task_aligned(image: Image, labels: Tensor, predictions: ImagePredictions, rule: TaskAligned) -> Chosen:
     """TOOD, section 3.2; ``labels`` (G,) are those of the image's boxes."""
-    num_points, num_boxes = image.points.shape[0], image.boxes.shape[0]
-    if num_points == 0 or num_boxes == 0:
-        nothing = torch.zeros(num_points, device=image.points.device)
-        return Chosen(torch.full_like(nothing, -1, dtype=torch.int64), nothing, nothing)
+    if image.points.shape[0] == 0 or image.boxes.shape[0] == 0:
+        return nobody(image)
     is_valid = is_valid_box(image.boxes)[:, None]
     overlaps = _overlaps(predictions.boxes, image.boxes[:, None], rule)
-    alignments = _probabilities_of(labels, predictions, rule) * exact.whole_power(overlaps, rule.beta)
+    p = of_classes(predictions.probabilities, labels, missing=0.0)
+    alignments = exact.power_of_probability(p, rule.alpha) * exact.whole_power(overlaps, rule.beta)
     held = _is_held(image, rule)
     candidates = is_valid & ~image.is_padding & (alignments > 0)
     if rule.candidates == "inside":
@@ -60,8 +31,7 @@ def task_aligned(image: Image, labels: Tensor, predictions: ImagePredictions, ru
 
 def _overlaps(predicted: Tensor, boxes: Tensor, rule: TaskAligned) -> Tensor:
     """(G, P)."""
-    is_valid = is_valid_box(predicted)
-    safe = torch.where(is_valid[:, None], predicted, predicted.new_tensor([0.0, 0.0, 1.0, 1.0]))
+    safe, is_valid = safe_boxes(predicted)
     overlap = box_ciou(safe, boxes) if rule.iou == "ciou" else box_iou(safe, boxes)
     return torch.where(is_valid, overlap, torch.zeros_like(overlap))
 
@@ -80,18 +50,6 @@ def box_ciou(p: Tensor, g: Tensor) -> Tensor:
     weight = v / ((v - iou) + 1.00000012)
     value = iou - (distance + v * weight)
     return torch.where(value > 0, value, torch.zeros_like(value))
-
-
-def _probabilities_of(labels: Tensor, predictions: ImagePredictions, rule: TaskAligned) -> Tensor:
-    """(G, P) the score of each box's class, to the power of alpha."""
-    classes = predictions.probabilities.shape[1]
-    is_class = (labels >= 0) & (labels < classes)
-    if classes == 0:
-        p = predictions.probabilities.new_zeros(len(labels), len(predictions.boxes))
-    else:
-        p = predictions.probabilities[:, labels.clamp(0, classes - 1)].t()
-        p = torch.where(is_class[:, None], p, torch.zeros_like(p))
-    return exact.power_of_probability(p.contiguous(), rule.alpha)
 
 
 def _is_held(image: Image, rule: TaskAligned) -> Tensor:

@@ -45,8 +45,9 @@ def _assign_atss_out(*_: object) -> None:
     """Writes into its last seven arguments and returns nothing."""
 
 
-torch.library.register_fake("pseudo_iou_ops::assign_task_aligned", _assign_atss)
-torch.library.register_fake("pseudo_iou_ops::assign_task_aligned.out", _assign_atss_out)
+for _name in ("assign_task_aligned", "assign_sim_ota", "assign_soft_label"):
+    torch.library.register_fake(f"pseudo_iou_ops::{_name}", _assign_atss)
+    torch.library.register_fake(f"pseudo_iou_ops::{_name}.out", _assign_atss_out)
 
 
 @torch.library.register_fake("pseudo_iou_ops::class_loss")

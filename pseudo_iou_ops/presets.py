@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 
 from .rule import AssignRule
-from .top_k_rules import Atss, TaskAligned
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned
 
 # FCOS (Tian et al. 2019, section 3.2): level i regresses max(l, t, r, b) in (m[i-1], m[i]]. mmdetection's
 # FCOSHead writes the ends as -1 and 1e8 and includes both bounds.
@@ -72,3 +72,12 @@ pp_yoloe = TaskAligned(among="all")
 
 yolov8 = TaskAligned(k=10, alpha=0.5, iou="ciou", among="holders", min_side=16.0)
 """What YOLOv8 and later assign by; ``min_side`` is the stride of the second level."""
+
+simota = SimOta()
+"""SimOTA (Ge et al. 2021) as in mmdetection: points of the boxes and of their centers of 2.5 strides."""
+
+yolox = SimOta(radius=1.5, region="center", eps=1e-8)
+"""SimOTA as in YOLOX since its version 0.3: points of the centers of 1.5 strides alone."""
+
+rtmdet = SoftLabel(offset=0.0)
+"""Dynamic soft labels as RTMDet assigns by (Lyu et al. 2022), in mmdetection; points on the corners of their cells."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ._checks import check_inputs, check_values
-from ._predictions import BoxFormat, ScoreKind, as_predictions, refuse_predictions
-from ._reference_images import Chosen, Image, Level, box_iou, resolved
-from ._reference_task_aligned import predictions_of, task_aligned
+from ._predictions import BoxFormat, ScoreKind, as_objectness, as_predictions, refuse_predictions
+from ._reference_dynamic_k import sim_ota, soft_label
+from ._reference_images import Chosen, Image, Level, box_iou, nobody, resolved
+from ._reference_predictions import dense, predicted_boxes, predictions_of
+from ._reference_task_aligned import task_aligned
 from .assignment import BACKGROUND, IGNORED
 from .metrics import is_inside, is_valid_box, pseudo_iou_of, side_distances
 from .points import level_points
 from .reference import image_rows
 from .top_k import TopKAssignment, check_top_k_out, check_top_k_rule
-from .top_k_rules import Atss, TopKRule
+from .top_k_rules import Atss, SimOta, SoftLabel, TaskAligned, TopKRule
 
 
 def assign_top_k(
@@ -30,6 +32,7 @@ def assign_top_k(
     *,
     pred_boxes: Tensor | Sequence[Tensor] | None = None,
     scores: Tensor | Sequence[Tensor] | None = None,
+    objectness: Tensor | Sequence[Tensor] | None = None,
     box_format: BoxFormat = "xyxy",
     score_kind: ScoreKind = "logits",
     offset: float | None = None,
@@ -47,12 +50,8 @@ def assign_top_k(
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
     check_top_k_rule(rule)
-    predictions = None
-    if isinstance(rule, Atss):
-        refuse_predictions(pred_boxes=pred_boxes, scores=scores)
-    else:
-        batch = offsets.shape[0] - 1
-        predictions = as_predictions(pred_boxes, scores, box_format, score_kind, boxes, batch, level_shapes)
+    predictions = (pred_boxes, scores, objectness, box_format, score_kind)
+    choose = _chooser(rule, predictions, boxes, offsets.shape[0] - 1, level_shapes)
     boxes = boxes.detach().to(torch.float32)
     offset = rule.offset if offset is None else offset
     pyramid = _pyramid(level_shapes, strides, offset, boxes)
@@ -61,11 +60,7 @@ def assign_top_k(
     for index, rows in enumerate(image_rows(offsets, boxes)):
         is_padding = _is_padding(pyramid.points, None if valid_sizes is None else valid_sizes[index])
         image = Image(*pyramid, is_padding, boxes[rows])
-        if isinstance(rule, Atss):
-            chosen = _atss(image, rule)
-        else:
-            assert predictions is not None
-            chosen = task_aligned(image, labels[rows], predictions_of(predictions, index, pyramid.points), rule)
+        chosen = choose(index, image, labels[rows])
         _write(result, index, image, chosen, labels, rows.start)
         if ignore_boxes is not None:
             regions = ignore_boxes.detach().to(torch.float32)[ignore_rows[index]]
@@ -80,6 +75,31 @@ def assign_top_k(
     for target, value in zip(out, result, strict=True):
         target.copy_(value)
     return out
+
+
+def _chooser(
+    rule: TopKRule, predictions: tuple[Any, ...], boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]
+) -> Callable[[int, Image, Tensor], Chosen]:
+    """How the boxes of an image, given by its number, itself and the labels of its boxes, choose points."""
+    pred_boxes, scores, objectness, box_format, score_kind = predictions
+    if not isinstance(rule, SimOta):
+        refuse_predictions(rule, objectness=objectness)
+    if isinstance(rule, Atss):
+        refuse_predictions(rule, pred_boxes=pred_boxes, scores=scores)
+        return lambda index, image, labels: _atss(image, rule)
+    checked = as_predictions(pred_boxes, scores, box_format, score_kind, rule, boxes, batch, level_shapes)
+    if isinstance(rule, TaskAligned):
+        return lambda index, image, labels: task_aligned(
+            image, labels, predictions_of(checked, index, image.points), rule
+        )
+    if isinstance(rule, SoftLabel):
+        return lambda index, image, labels: soft_label(
+            image, labels, predicted_boxes(checked, index, image.points), dense(checked.scores, index), rule
+        )
+    levels = as_objectness(objectness, boxes, batch, level_shapes)
+    return lambda index, image, labels: sim_ota(
+        image, labels, predictions_of(checked, index, image.points, levels), rule
+    )
 
 
 class Pyramid(NamedTuple):
@@ -150,8 +170,7 @@ def _atss(image: Image, rule: Atss) -> Chosen:
     """Zhang et al. 2020, Algorithm 1."""
     num_points, num_boxes = image.points.shape[0], image.boxes.shape[0]
     if num_points == 0 or num_boxes == 0:
-        nothing = torch.zeros(num_points, device=image.points.device)
-        return Chosen(torch.full_like(nothing, -1, dtype=torch.int64), nothing, nothing)
+        return nobody(image)
     values = _atss_values(image, rule)
     is_valid = is_valid_box(image.boxes)
     chosen = torch.zeros(num_boxes, num_points, dtype=torch.bool, device=image.points.device)

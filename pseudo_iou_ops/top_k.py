@@ -10,12 +10,14 @@ from torch import Tensor
 
 from . import _loader
 from ._checks import check_inputs, check_values
-from ._predictions import BoxFormat, ScoreKind, as_predictions, refuse_predictions
+from ._predictions import BoxFormat, ScoreKind, as_objectness, as_predictions, refuse_predictions
 from .assignment import as_float32, check_result, reachable_offsets
-from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, TaskAligned, TopKRule
+from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, SimOta, SoftLabel, TaskAligned, TopKRule
 
 _atss = torch.ops.pseudo_iou_ops.assign_atss
 _task_aligned = torch.ops.pseudo_iou_ops.assign_task_aligned
+_sim_ota = torch.ops.pseudo_iou_ops.assign_sim_ota
+_soft_label = torch.ops.pseudo_iou_ops.assign_soft_label
 
 
 class TopKAssignment(NamedTuple):
@@ -62,6 +64,7 @@ def assign_top_k(
     *,
     pred_boxes: Tensor | Sequence[Tensor] | None = None,
     scores: Tensor | Sequence[Tensor] | None = None,
+    objectness: Tensor | Sequence[Tensor] | None = None,
     box_format: BoxFormat = "xyxy",
     score_kind: ScoreKind = "logits",
     offset: float | None = None,
@@ -84,14 +87,17 @@ def assign_top_k(
         offsets: (B+1,) int64, image b owns the rows ``offsets[b]:offsets[b+1]``; on the boxes' device or on the CPU.
         level_shapes: L times (H, W), in cells.
         strides: L strides in pixels.
-        rule: how boxes choose: an :class:`Atss`, or a :class:`TaskAligned`, which reads predictions and has no CUDA
-            kernel yet; see :mod:`pseudo_iou_ops.presets`.
+        rule: how boxes choose: an :class:`Atss`; or a :class:`TaskAligned`, :class:`SimOta` or :class:`SoftLabel`,
+            which read predictions and have no CUDA kernel yet; see :mod:`pseudo_iou_ops.presets`.
         pred_boxes: floating, the boxes that a head predicts, as it leaves them: (B, P, 4), or L times (B, 4, H, W) or
-            (B, H * W, 4). For a ``TaskAligned`` alone. Read in place if dense; without gradient.
-        scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). For a ``TaskAligned``
-            alone. A class that the head does not have scores 0.
+            (B, H * W, 4). Not for an ``Atss``. Read in place if dense; without gradient.
+        scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). Not for an ``Atss``.
+            A class that the head does not have scores 0.
+        objectness: floating, its scores of any object: (B, P), or L times (B, 1, H, W) or (B, H * W); None of a head
+            without them. For a ``SimOta`` alone.
         box_format: ``xyxy``, corners in pixels, or ``ltrb``, distances from the point in pixels.
-        score_kind: ``logits`` or ``probabilities``; these are clamped to [0, 1].
+        score_kind: ``logits`` or ``probabilities``, which are clamped to [0, 1]; of scores and objectness. A
+            ``SoftLabel`` reads logits alone, and clamps them to [-100, 100].
         offset: where a point lies in its cell, x = (j + offset) * stride; None takes the rule's.
         ignore_boxes: (K, 4) floating, crowd or difficult regions, packed likewise: a point strictly inside one that is
             not positive is ignored.
@@ -109,7 +115,7 @@ def assign_top_k(
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or a
-            ``TaskAligned`` meets boxes on CUDA.
+            rule that has CPU kernels alone meets boxes on CUDA.
 
     Examples:
         >>> import torch
@@ -124,6 +130,7 @@ def assign_top_k(
     """
     check_inputs(boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes)
     check_top_k_rule(rule)
+    _refuse_cuda(rule, boxes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
     if boxes.is_cuda and isinstance(rule, TaskAligned):
@@ -142,17 +149,33 @@ def assign_top_k(
         None if ignore_offsets is None else reachable_offsets(ignore_offsets, boxes),
         None if valid_sizes is None else as_float32(valid_sizes),
     )
-    if isinstance(rule, Atss):
-        refuse_predictions(pred_boxes=pred_boxes, scores=scores)
-        op, arguments = _atss, (*arguments, *_of_atss(rule))
-    else:
-        predictions = as_predictions(pred_boxes, scores, box_format, score_kind, boxes, batch, level_shapes)
-        op, arguments = _task_aligned, (*arguments, *predictions, *_of_task_aligned(rule))
+    given = (pred_boxes, scores, objectness, box_format, score_kind)
+    op, of_rule = _call_of(rule, given, boxes, batch, level_shapes)
+    arguments += of_rule
     if out is not None:
         check_top_k_out(out, boxes, batch, level_shapes)
         op.out(*arguments, *out)
         return out
     return TopKAssignment(*op.default(*arguments))
+
+
+def _call_of(
+    rule: TopKRule, given: tuple[Any, ...], boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]
+) -> tuple[Any, tuple[Any, ...]]:
+    """The op of a rule, and its arguments from the predictions on, which are checked here."""
+    pred_boxes, scores, objectness, box_format, score_kind = given
+    if not isinstance(rule, SimOta):
+        refuse_predictions(rule, objectness=objectness)
+    if isinstance(rule, Atss):
+        refuse_predictions(rule, pred_boxes=pred_boxes, scores=scores)
+        return _atss, _of_atss(rule)
+    predictions = as_predictions(pred_boxes, scores, box_format, score_kind, rule, boxes, batch, level_shapes)
+    if isinstance(rule, TaskAligned):
+        return _task_aligned, (*predictions, *_of_task_aligned(rule))
+    if isinstance(rule, SimOta):
+        return _sim_ota, (*predictions, as_objectness(objectness, boxes, batch, level_shapes), *_of_sim_ota(rule))
+    of_rule = (rule.radius, rule.top_ious, rule.iou_weight, rule.eps)
+    return _soft_label, (predictions.boxes, predictions.scores, predictions.boxes_are_ltrb, *of_rule)
 
 
 def _of_atss(rule: Atss) -> tuple[Any, ...]:
@@ -166,9 +189,19 @@ def _of_task_aligned(rule: TaskAligned) -> tuple[Any, ...]:
     return (*choice, rule.inside_margin, rule.min_side, among, keep, rule.eps)
 
 
+def _of_sim_ota(rule: SimOta) -> tuple[Any, ...]:
+    return rule.radius, rule.region == "center", rule.top_ious, rule.iou_weight, rule.cls_weight, rule.eps
+
+
 def check_top_k_rule(rule: object) -> None:
-    if not isinstance(rule, (Atss, TaskAligned)):
-        raise TypeError(f"rule: expected an Atss or a TaskAligned, got {type(rule).__name__}")
+    if not isinstance(rule, TopKRule):
+        raise TypeError(f"rule: expected an Atss, TaskAligned, SimOta or SoftLabel, got {type(rule).__name__}")
+
+
+def _refuse_cuda(rule: TopKRule, boxes: Tensor) -> None:
+    if boxes.is_cuda and isinstance(rule, (SimOta, SoftLabel)):
+        name = type(rule).__name__
+        raise RuntimeError(f"boxes: expected CPU tensors, because a {name} has CPU kernels alone, got {boxes.device}")
 
 
 def check_top_k_out(out: TopKAssignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:

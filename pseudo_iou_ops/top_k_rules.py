@@ -12,6 +12,7 @@ Among = Literal["choosers", "all"]
 TaskAlignedAmong = Literal["choosers", "all", "holders"]
 Overlap = Literal["iou", "ciou"]
 Candidates = Literal["inside", "all"]
+Region = Literal["box_or_center", "center"]
 
 # The position of a name is the code the kernels know it by (csrc/core/atss.h, task_aligned.h).
 ATSS_METRICS: tuple[AtssMetric, ...] = ("anchor_iou", "pseudo_iou", "product")
@@ -20,6 +21,7 @@ AMONG: tuple[Among, ...] = ("choosers", "all")
 TASK_ALIGNED_AMONG: tuple[TaskAlignedAmong, ...] = ("choosers", "all", "holders")
 OVERLAPS: tuple[Overlap, ...] = ("iou", "ciou")
 CANDIDATES: tuple[Candidates, ...] = ("inside", "all")
+REGIONS: tuple[Region, ...] = ("box_or_center", "center")
 
 MAX_K = 32
 """A box chooses at most so many points (:class:`Atss`: among so many of a level): kMaxK of csrc/core/top_k_params.h."""
@@ -137,8 +139,93 @@ class TaskAligned:
         _set_number(self, "offset")
 
 
-TopKRule = Atss | TaskAligned
-"""Either of the two."""
+@dataclass(frozen=True)
+class SimOta:
+    """Each box takes as many of its cheapest points as its overlaps add up to (YOLOX, Ge et al. 2021, section 2.3).
+
+    A point costs a box the cross entropy of its predicted classes and the logarithm of its predicted box's overlap.
+    Points in the box's own region come before all others, whatever they cost.
+
+    Attributes:
+        radius: of the center region, in strides.
+        region: a box's own points lie in both the box and its center region, and make valid those in either
+            (``box_or_center``); or both are the center region alone (``center``).
+        top_ious: how many of the largest overlaps are added up to the number of points.
+        iou_weight: of ``-log(IoU + eps)`` in the cost.
+        cls_weight: of the classes' cross entropy in the cost.
+        eps: added to the overlap under the logarithm.
+        offset: where a level's point lies in its cell when the call does not say.
+
+    Raises:
+        ValueError: a field has a value outside its domain.
+        TypeError: a field has the wrong type.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from pseudo_iou_ops import presets
+        >>> replace(presets.simota, top_ious=13).radius
+        2.5
+    """
+
+    radius: float = 2.5
+    region: Region = "box_or_center"
+    top_ious: int = 10
+    iou_weight: float = 3.0
+    cls_weight: float = 1.0
+    eps: float = 1e-7
+    offset: float = 0.5
+
+    def __post_init__(self) -> None:
+        _set_number(self, "radius", above=0.0)
+        check_choice("region", self.region, REGIONS)
+        _check_whole("top_ious", self.top_ious, 1, MAX_K)
+        _set_number(self, "iou_weight", at_least=0.0)
+        _set_number(self, "cls_weight", at_least=0.0)
+        _set_number(self, "eps", above=0.0)
+        _set_number(self, "offset")
+
+
+@dataclass(frozen=True)
+class SoftLabel:
+    """SimOTA's choice with costs in which classes are soft and nearness counts (RTMDet, Lyu et al. 2022, section 3.3).
+
+    A point costs a box the distance of its predicted classes from the overlap of its predicted box, the logarithm of
+    that overlap, and ten times as much with each stride that it is farther from the center.
+
+    Attributes:
+        radius: in strides; at so many from the center of a box the cost of the distance is 1.
+        top_ious: how many of the largest overlaps are added up to the number of points.
+        iou_weight: of ``-log(IoU + eps)`` in the cost.
+        eps: added to the overlap under the logarithm.
+        offset: where a level's point lies in its cell when the call does not say.
+
+    Raises:
+        ValueError: a field has a value outside its domain.
+        TypeError: a field has the wrong type.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from pseudo_iou_ops import presets
+        >>> replace(presets.rtmdet, radius=2.5).top_ious
+        13
+    """
+
+    radius: float = 3.0
+    top_ious: int = 13
+    iou_weight: float = 3.0
+    eps: float = 1e-7
+    offset: float = 0.5
+
+    def __post_init__(self) -> None:
+        _set_number(self, "radius", at_least=0.0)
+        _check_whole("top_ious", self.top_ious, 1, MAX_K)
+        _set_number(self, "iou_weight", at_least=0.0)
+        _set_number(self, "eps", above=0.0)
+        _set_number(self, "offset")
+
+
+TopKRule = Atss | TaskAligned | SimOta | SoftLabel
+"""Any rule by which boxes choose points."""
 
 
 def _check_whole(name: str, value: object, at_least: int, at_most: int) -> None:

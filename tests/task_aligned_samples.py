@@ -62,21 +62,17 @@ def with_predictions(
     dtype: torch.dtype = torch.float32,
     box_format: str = "xyxy",
     score_kind: str = "logits",
+    classes: int = CLASSES,
 ) -> PredictedSample:
     """Boxes near those of the image at each point, on a coarse grid so that they tie, and some that are none."""
     generator = torch.Generator().manual_seed(seed)
     boxes = torch.stack(
         [_near(sample, image, box_format, generator) for image in range(sample.num_images)]
     ) if sample.num_images else torch.zeros(0, sample.num_points, 4)  # fmt: skip
-    scores = torch.randn(sample.num_images, sample.num_points, CLASSES, generator=generator).mul(2).round() / 2
-    if score_kind == "probabilities":
-        scores = scores / 4 + 0.5  # some below 0 and above 1
-    for values, odd in ((boxes, (math.nan, math.inf, -1e30)), (scores, (math.nan, math.inf, -math.inf))):
-        where = torch.rand(values.shape, generator=generator) < 0.02
-        choice = torch.randint(len(odd), values.shape, generator=generator)
-        values[where] = torch.tensor(odd)[choice[where]]
+    _make_odd(boxes, (math.nan, math.inf, -1e30), generator)
+    scores = odd_scores((sample.num_images, sample.num_points, classes), score_kind, generator)
     fields = {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
-    fields |= {"rule": rule, "labels": sample.labels % CLASSES}
+    fields |= {"rule": rule, "labels": sample.labels % max(classes, 1)}
     return PredictedSample(
         **fields,
         pred_boxes=laid_out(boxes.to(dtype), sample.level_shapes, layout),
@@ -84,6 +80,21 @@ def with_predictions(
         box_format=box_format,
         score_kind=score_kind,
     )
+
+
+def odd_scores(shape: Sequence[int], score_kind: str, generator: torch.Generator) -> Tensor:
+    """Scores on a coarse grid so that they tie, and some that are no numbers or no probabilities."""
+    scores = torch.randn(*shape, generator=generator).mul(2).round() / 2
+    if score_kind == "probabilities":
+        scores = scores / 4 + 0.5  # some below 0 and above 1
+    _make_odd(scores, (math.nan, math.inf, -math.inf), generator)
+    return scores
+
+
+def _make_odd(values: Tensor, odd: tuple[float, ...], generator: torch.Generator) -> None:
+    where = torch.rand(values.shape, generator=generator) < 0.02
+    choice = torch.randint(len(odd), values.shape, generator=generator)
+    values[where] = torch.tensor(odd)[choice[where]]
 
 
 def _near(sample: Sample, image: int, box_format: str, generator: torch.Generator) -> Tensor:

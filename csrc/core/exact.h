@@ -15,7 +15,7 @@ PIOU_HOST_DEVICE float exact_sigmoid(float x) {
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-// log(x) for 0 < x <= 1, to 2 units in the last place.
+// log(x) of a finite x > 0, to 2.5 units in the last place.
 PIOU_HOST_DEVICE float exact_log(float x) {
   const bool is_subnormal = x < 1.17549435e-38f;                     // 2^-126
   const uint32_t bits = bits_of(is_subnormal ? x * 8388608.0f : x);  // 2^23
@@ -36,6 +36,24 @@ PIOU_HOST_DEVICE float exact_log(float x) {
   const float rest = (series * square) * s + (s + s), whole = static_cast<float>(exponent);
   // ln 2 in two parts; the first has few enough bits for an exact product.
   return whole * 0.693359375f + (whole * -2.12194440e-4f + rest);
+}
+
+// log(1 + exp(x)) of a finite x, to 3 units in the last place; not below exp(-87).
+PIOU_HOST_DEVICE float exact_softplus(float x) {
+  const float e = exact_exp(x < 0.0f ? x : -x);
+  // log(1 + e) = 2 artanh(s).
+  const float s = e / (2.0f + e), square = s * s;
+  float series = 1.400633305e-1f * square + 1.400083899e-1f;
+  series = series * square + 2.001076639e-1f;
+  series = series * square + 3.333320916e-1f;
+  const float artanh = (series * square) * s + s;
+  return (x > 0.0f ? x : 0.0f) + (artanh + artanh);
+}
+
+// 10^x, to 1e-5 of it; between exp(-87) and exp(87).
+PIOU_HOST_DEVICE float exact_exp10(float x) {
+  const float power = exact_exp((x < 0.0f ? x : -x) * 2.30258512f);
+  return x > 0.0f ? 1.0f / power : power;
 }
 
 // atan(a / b) for a, b > 0, to 2e-7.

@@ -1,7 +1,7 @@
 // What a detector's head predicts at each point, as an assignment reads it.
 #pragma once
 
-#include "box.h"
+#include "exact.h"
 #include "head.h"
 #include "reduced_precision.h"
 
@@ -49,12 +49,10 @@ PIOU_HOST_DEVICE Box predicted_box(const Predictions& predictions, const HeadPoi
   return {a, b, c, d};
 }
 
-// The score of a class that the head has.
-PIOU_HOST_DEVICE float read_score(const Predictions& predictions, const HeadPoint& at, int64_t label) {
-  const HeadLevel& level = head_level(predictions.scores, at.level);
-  const int64_t position =
-      position_in_head(level, predictions.scores.num_channels, at.image, at.point, label);
-  switch (predictions.score_type) {
+PIOU_HOST_DEVICE float read_value(const Head& head, FloatType type, const HeadPoint& at, int64_t channel) {
+  const HeadLevel& level = head_level(head, at.level);
+  const int64_t position = position_in_head(level, head.num_channels, at.image, at.point, channel);
+  switch (type) {
     case FloatType::kFloat:
       return read<float>(level, position);
     case FloatType::kHalf:
@@ -64,6 +62,18 @@ PIOU_HOST_DEVICE float read_score(const Predictions& predictions, const HeadPoin
     default:
       return read<double>(level, position);
   }
+}
+
+// The score of a class that the head has.
+PIOU_HOST_DEVICE float read_score(const Predictions& predictions, const HeadPoint& at, int64_t label) {
+  return read_value(predictions.scores, predictions.score_type, at, label);
+}
+
+// A score as a number in [0, 1]; what is no number is 0.
+PIOU_HOST_DEVICE float probability_of(float score, bool is_logit) {
+  if (score != score) return 0.0f;
+  const float p = is_logit ? exact_sigmoid(score) : score;
+  return p > 0.0f ? minimum(p, 1.0f) : 0.0f;
 }
 
 }  // namespace pseudo_iou_ops

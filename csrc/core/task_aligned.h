@@ -23,13 +23,6 @@ struct TaskAlignedRule {
   float eps;
 };
 
-// A score as a number in [0, 1]; what is no number is 0.
-PIOU_HOST_DEVICE float probability_of(float score, bool is_logit) {
-  if (score != score) return 0.0f;
-  const float p = is_logit ? exact_sigmoid(score) : score;
-  return p > 0.0f ? minimum(p, 1.0f) : 0.0f;
-}
-
 // Complete IoU (Zheng et al. 2020), floored at 0. Both boxes are valid.
 PIOU_HOST_DEVICE float box_ciou(const Box& p, const Box& g) {
   const float iou = box_iou(p, g);

@@ -43,6 +43,11 @@ Grid grid_of(const Params& params, const PointTask& task) {
           Axis(level.height, params.offset, level.stride), task.first_row, task.last_row};
 }
 
+template <class Params>
+Grid whole_level(const Params& params, int level) {
+  return grid_of(params, {0, level, 0, params.levels[level].height});
+}
+
 // The place of a task's first point in the outputs.
 template <class Params>
 int64_t first_output_of(const Params& params, const PointTask& task) {

@@ -90,16 +90,12 @@ class TaskAlignedWorker {
     float alignment, overlap;
   };
 
-  Grid whole_level(int level) const {
-    return grid_of(params_.call, {0, level, 0, params_.call.levels[level].height});
-  }
-
   HeadPoint head_point(int64_t image, int level, const Grid& grid, int row, int column) const {
     return {image, grid.level.first_point + grid.row_start(row) + column, level};
   }
 
   void visit_level(int64_t image, int level, const Box& box, int64_t box_row) {
-    const Grid grid = whole_level(level);
+    const Grid grid = whole_level(params_.call, level);
     const ValidCells valid = valid_cells(params_.call.valid_sizes, image, grid);
     Cells rows{0, valid.rows}, columns{0, valid.columns};
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -124,7 +120,7 @@ class TaskAlignedWorker {
   }
 
   void resolve_level(int64_t image, int level) {
-    const Grid grid = whole_level(level);
+    const Grid grid = whole_level(params_.call, level);
     for (int row = 0; row < grid.level.height; ++row) {
       for (int column = 0; column < grid.level.width; ++column) {
         const HeadPoint at = head_point(image, level, grid, row, column);

@@ -54,29 +54,29 @@ inline void lay_claim(const TopKParams& params, int64_t output, int64_t claim) {
 // A point that boxes laid claim to: the strongest claim, and whether there were others.
 struct ClaimedPoint {
   int64_t image, output;
-  float stride, x, y;
+  int level;
+  float x, y;
   int64_t claim;
   bool is_contested;
 };
 
 // What a claimed point becomes.
 struct Verdict {
-  int64_t claim;
-  float score;
+  int64_t box_row;
+  float iou, score;
 };
 
 inline void write_positive(const TopKParams& params, const ClaimedPoint& point, const Verdict& verdict) {
   const int64_t output = point.output;
-  const int64_t box_row = row_of_claim(verdict.claim);
-  const Distances d = distances(load_box(params.boxes, box_row), point.x, point.y);
-  params.matched[output] = box_row;
-  params.matched_labels[output] = params.labels[box_row];
+  const Distances d = distances(load_box(params.boxes, verdict.box_row), point.x, point.y);
+  params.matched[output] = verdict.box_row;
+  params.matched_labels[output] = params.labels[verdict.box_row];
   float* ltrb = params.ltrb + 4 * output;
   ltrb[0] = d.l;
   ltrb[1] = d.t;
   ltrb[2] = d.r;
   ltrb[3] = d.b;
-  params.iou[output] = value_of_claim(verdict.claim);
+  params.iou[output] = verdict.iou;
   params.score[output] = verdict.score;
 }
 
@@ -98,7 +98,7 @@ void write_points(const TopKParams& params, const PointTask& task, const Judge& 
       }
       const ClaimedPoint point{task.image,
                                output,
-                               grid.level.stride,
+                               task.level,
                                grid.x_axis.coordinate(column),
                                grid.y_axis.coordinate(row),
                                claim,

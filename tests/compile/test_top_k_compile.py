@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from dynamic_k_samples import sim_ota_registration_inputs, soft_label_registration_inputs, with_objectness
 from oracles import assert_same_bits
 from samples import LEVEL_SHAPES, STRIDES, Sample, op_call, training_batch
 from task_aligned_samples import task_aligned_registration_inputs, with_predictions
@@ -16,9 +17,14 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, export
 
-from pseudo_iou_ops import Atss, TopKAssignment, assign_top_k, presets
+from pseudo_iou_ops import Atss, SoftLabel, TaskAligned, TopKAssignment, assign_top_k, presets
 
-SAMPLES: list[Sample] = [*atss_registration_inputs(), *task_aligned_registration_inputs()]
+SAMPLES: list[Sample] = [
+    *atss_registration_inputs(),
+    *task_aligned_registration_inputs(),
+    *sim_ota_registration_inputs(),
+    *soft_label_registration_inputs(),
+]
 
 
 @pytest.mark.parametrize("rule", PRESETS.values(), ids=PRESETS.keys())
@@ -40,18 +46,37 @@ def test_one_dynamic_graph(rule: Atss) -> None:
     assert counter.frame_count <= 2, f"{counter.frame_count} graphs"
 
 
-def test_one_dynamic_graph_with_predictions() -> None:
+@pytest.mark.parametrize("rule", [presets.yolov8, presets.rtmdet], ids=["yolov8", "rtmdet"])
+def test_one_dynamic_graph_with_predictions(rule: TaskAligned | SoftLabel) -> None:
     def function(box_maps: list[Tensor], score_maps: list[Tensor], *ground_truths: Tensor) -> TopKAssignment:
         shapes = [(level.shape[-2], level.shape[-1]) for level in box_maps]
         predictions = {"pred_boxes": box_maps, "scores": score_maps}
-        return assign_top_k(*ground_truths, shapes, STRIDES, presets.yolov8, **predictions)
+        return assign_top_k(*ground_truths, shapes, STRIDES, rule, **predictions)
 
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(function, fullgraph=True, backend=counter)
     batches = [((640, 896), (9, 13)), ((384, 640), (30, 17)), ((512, 640), (2, 5))]
     for number, (size, counts) in enumerate(batches):
-        sample = with_predictions(training_batch(size, counts, seed=number), presets.yolov8, number, "maps")
+        sample = with_predictions(training_batch(size, counts, seed=number), rule, number, "maps")
         result = compiled(sample.pred_boxes, sample.scores, sample.boxes, sample.labels, sample.offsets)
+        assert_same_bits(result, assign_top_k(*sample.args(), **sample.kwargs()))
+    assert counter.frame_count <= 2, f"{counter.frame_count} graphs"
+
+
+def test_one_dynamic_graph_with_objectness() -> None:
+    def function(maps: list[list[Tensor]], *ground_truths: Tensor) -> TopKAssignment:
+        shapes = [(level.shape[-2], level.shape[-1]) for level in maps[0]]
+        predictions = dict(zip(("pred_boxes", "scores", "objectness"), maps, strict=True))
+        return assign_top_k(*ground_truths, shapes, STRIDES, presets.yolox, **predictions)
+
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(function, fullgraph=True, backend=counter)
+    batches = [((640, 896), (9, 13)), ((384, 640), (30, 17)), ((512, 640), (2, 5))]
+    for number, (size, counts) in enumerate(batches):
+        batch = training_batch(size, counts, seed=number)
+        sample = with_objectness(batch, presets.yolox, number, "maps", objectness="maps")
+        maps = [sample.pred_boxes, sample.scores, sample.objectness]
+        result = compiled(maps, sample.boxes, sample.labels, sample.offsets)
         assert_same_bits(result, assign_top_k(*sample.args(), **sample.kwargs()))
     assert counter.frame_count <= 2, f"{counter.frame_count} graphs"
 

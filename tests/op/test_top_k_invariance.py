@@ -66,8 +66,9 @@ import sys
 import torch
 sys.path.insert(0, {tests!r})
 from dataclasses import replace
-from pseudo_iou_ops import Atss, TaskAligned, assign_top_k
+from pseudo_iou_ops import Atss, SimOta, SoftLabel, TaskAligned, assign_top_k
 from samples import training_batch
+from dynamic_k_samples import with_objectness
 from task_aligned_samples import with_predictions
 
 def status(key):
@@ -76,7 +77,7 @@ def status(key):
 
 torch.set_num_threads(2)
 rule = {rule}
-make = replace if isinstance(rule, Atss) else with_predictions
+make = {{Atss: replace, SimOta: with_objectness}}.get(type(rule), with_predictions)
 small = make(training_batch((256, 256), [50] * 2), rule=rule)
 assign_top_k(*small.args(), **small.kwargs())  # starts the threads
 sample = make(training_batch((640, 640), [5000] * 8, strides=(8.0, 16.0, 32.0)), rule=rule)
@@ -91,7 +92,11 @@ print(status("VmHWM") - before - sum(field.nbytes for field in out))
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory counters")
 @pytest.mark.parametrize(
-    "rule", ["Atss()", "Atss(among='all')", "TaskAligned()", "TaskAligned(among='holders', keep=1)"]
+    "rule",
+    [
+        *("Atss()", "Atss(among='all')", "TaskAligned()", "TaskAligned(among='holders', keep=1)"),
+        *("SimOta()", "SoftLabel()"),
+    ],
 )
 def test_memory_does_not_grow_with_points_times_boxes(rule: str) -> None:
     """A table of one byte a pair of 5,000 boxes and 8,400 points would be 42 MB an image."""

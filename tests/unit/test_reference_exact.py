@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -25,10 +26,12 @@ UNIT_INTERVAL = torch.cat((torch.linspace(2**-24, 1, 1_000_003), torch.logspace(
     ("function", "expected", "inputs", "most"),
     [
         (exact.log, torch.log, UNIT_INTERVAL, 2.5),
+        (exact.log, torch.log, torch.cat((torch.linspace(1, 4, 1_000_003), torch.logspace(0, 38, 200_001))), 2.5),
         (exact.exp, torch.exp, -torch.linspace(0, 87, 1_000_003), 2.0),
         (exact.sigmoid, torch.sigmoid, torch.linspace(-80, 80, 1_000_003), 3.0),
+        (exact.softplus, lambda x: x.clamp(min=0) + (-x.abs()).exp().log1p(), torch.linspace(-80, 80, 1_000_003), 3.0),
     ],
-    ids=["log", "exp", "sigmoid"],
+    ids=["log", "log_above_1", "exp", "sigmoid", "softplus"],
 )
 def test_error_in_units_of_the_last_place(
     function: Callable[[Tensor], Tensor], expected: Callable[[Tensor], Tensor], inputs: Tensor, most: float
@@ -39,6 +42,22 @@ def test_error_in_units_of_the_last_place(
 def test_log_of_subnormal_numbers() -> None:
     x = torch.tensor([2**-149, 1e-44, 1e-40, 1.1754942e-38])
     assert units(exact.log(x), torch.log(x.double())) <= 2.5
+
+
+def test_powers_of_10() -> None:
+    x = torch.linspace(-37, 37, 1_000_003)
+    error = (exact.exp10(x).double() / 10 ** x.double() - 1).abs()
+    assert error.max() <= 1e-5
+    assert error[x.abs() <= 3].max() <= 5e-7
+    assert exact.exp10(torch.tensor([0.0, -0.0])).tolist() == [1.0, 1.0]
+    ends = exact.exp10(torch.tensor([-torch.inf, torch.inf])).tolist()
+    assert ends == pytest.approx([math.exp(-87), math.exp(87)], rel=1e-5)
+
+
+def test_the_floored_log() -> None:
+    x = torch.tensor([0.0, 2**-149, 2**-126, 1.0, 2.0, -1.0, torch.nan])
+    expected = [-100.0, -100.0, math.log(2**-126), 0.0, math.log(2), -100.0, -100.0]
+    assert exact.floored_log(x).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_error_of_atan() -> None:

@@ -188,7 +188,7 @@ def test_presets_hold_the_published_values() -> None:
         ({"scores": torch.zeros(2)}, ValueError, "scores: expected shapes"),
         ({"box_format": "cxcywh"}, ValueError, "box_format: expected"),
         ({"score_kind": "scores"}, ValueError, "score_kind: expected"),
-        ({"rule": Atss()}, ValueError, "pred_boxes: expected None, because an Atss reads no predictions, got Tensor"),
+        ({"rule": Atss()}, ValueError, "pred_boxes: expected None, because an Atss reads none, got Tensor"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

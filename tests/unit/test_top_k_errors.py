@@ -58,8 +58,8 @@ def test_presets_hold_the_published_values() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"rule": AssignRule()}, TypeError, "rule: expected an Atss or a TaskAligned, got AssignRule"),
-        ({"rule": "atss"}, TypeError, "rule: expected an Atss or a TaskAligned, got str"),
+        ({"rule": AssignRule()}, TypeError, "rule: expected an Atss, TaskAligned, SimOta or SoftLabel, got AssignRule"),
+        ({"rule": "atss"}, TypeError, "rule: expected an Atss, TaskAligned, SimOta or SoftLabel, got str"),
         ({"boxes": torch.zeros(8, 5)}, ValueError, r"boxes: expected shape \(M, 4\), got \(8, 5\)"),
         ({"labels": torch.zeros(7, dtype=torch.int64)}, ValueError, "labels: expected"),
         ({"offsets": torch.zeros(3)}, TypeError, "offsets: expected"),

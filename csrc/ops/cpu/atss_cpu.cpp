@@ -16,9 +16,12 @@ struct Cpu {
         static_cast<int64_t>(box_tasks.size()), [&] { return AtssWorker(params, rule); },
         [&](AtssWorker& worker, int64_t task) { worker.choose(box_tasks[task]); });
     const auto judge = [&](const ClaimedPoint& point) -> Verdict {
-      if (!rule.all_boxes_compete || !point.is_contested) return {point.claim, 1.0f};
-      const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
-      return {strongest_claim(params, rule, rows, point.stride, point.x, point.y), 1.0f};
+      int64_t claim = point.claim;
+      if (rule.all_boxes_compete && point.is_contested) {
+        const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
+        claim = strongest_claim(params, rule, rows, params.levels[point.level].stride, point.x, point.y);
+      }
+      return {row_of_claim(claim), value_of_claim(claim), 1.0f};
     };
     const std::vector<PointTask> tasks = point_tasks(params);
     run_tasks_in_parallel(

@@ -20,7 +20,7 @@ void run_kernel(const TaskAlignedParams& params) {
   run_tasks_in_parallel(call.num_images, make_worker,
                         [](TaskAlignedWorker<T>& worker, int64_t image) { worker.resolve(image); });
   const auto judge = [&](const ClaimedPoint& point) -> Verdict {
-    return {point.claim, call.score[point.output]};
+    return {row_of_claim(point.claim), value_of_claim(point.claim), call.score[point.output]};
   };
   const std::vector<PointTask> tasks = point_tasks(call);
   run_tasks_in_parallel(
