@@ -53,7 +53,7 @@ STABLE_TORCH_LIBRARY(pseudo_iou_ops, m) {
   m.def(atss_out_schema.c_str());
 
   // Lets each box choose the points whose predictions fit it best; see pseudo_iou_ops.assign_top_k with a
-  // TaskAligned. CPU alone.
+  // TaskAligned.
   //   pred_boxes, scores: one a level, or one for all, (B, C, H, W) or (B, P, C), as the logits below
   //   the rest are the fields of pseudo_iou_ops/top_k_rules.py's TaskAligned, among by position, keep 0 for
   //   all

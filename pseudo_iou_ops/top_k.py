@@ -73,7 +73,8 @@ def assign_top_k(
 ) -> TopKAssignment:
     """Let each ground truth of a batch choose its points, and give a point that several chose to one of them.
 
-    One call for all levels and images; on CUDA three kernel launches. Scratch memory never grows with points times
+    One call for all levels and images; on CUDA three kernel launches for an :class:`Atss`, five for a
+    :class:`TaskAligned` and a sixth for its ``keep``. Scratch memory never grows with points times
     boxes, nothing is read back by the host, and the result has the same bits on CPU, CUDA and
     :func:`pseudo_iou_ops.reference_top_k.assign_top_k`. The contract's chapter "Boxes choose points" defines it.
 
@@ -84,8 +85,8 @@ def assign_top_k(
         offsets: (B+1,) int64, image b owns the rows ``offsets[b]:offsets[b+1]``; on the boxes' device or on the CPU.
         level_shapes: L times (H, W), in cells.
         strides: L strides in pixels.
-        rule: how boxes choose: an :class:`Atss`, or a :class:`TaskAligned`, which reads predictions and has no CUDA
-            kernel yet; see :mod:`pseudo_iou_ops.presets`.
+        rule: how boxes choose: an :class:`Atss`, or a :class:`TaskAligned`, which reads predictions; see
+            :mod:`pseudo_iou_ops.presets`.
         pred_boxes: floating, the boxes that a head predicts, as it leaves them: (B, P, 4), or L times (B, 4, H, W) or
             (B, H * W, 4). For a ``TaskAligned`` alone. Read in place if dense; without gradient.
         scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). For a ``TaskAligned``
@@ -109,7 +110,7 @@ def assign_top_k(
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or a
-            ``TaskAligned`` meets boxes on CUDA.
+            ``TaskAligned`` meets more than 2^30 points an image on CUDA.
 
     Examples:
         >>> import torch
@@ -126,8 +127,6 @@ def assign_top_k(
     check_top_k_rule(rule)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
-    if boxes.is_cuda and isinstance(rule, TaskAligned):
-        raise RuntimeError(f"rule: expected an Atss for boxes on {boxes.device}: TaskAligned has CPU kernels alone")
     if not boxes.is_cpu:
         _loader.require_kernels(boxes.device)
     batch = offsets.shape[0] - 1

@@ -56,6 +56,11 @@ PIOU_HOST_DEVICE bool is_inside(const Distances& d) {
   return smaller(smaller(d.l, d.r), smaller(d.t, d.b)) > 0.0f;
 }
 
+// Whether each distance exceeds a margin in pixels.
+PIOU_HOST_DEVICE bool is_deeper_inside(const Distances& d, float margin) {
+  return d.l > margin && d.t > margin && d.r > margin && d.b > margin;
+}
+
 PIOU_HOST_DEVICE float longest(const Distances& d) { return larger(larger(d.l, d.r), larger(d.t, d.b)); }
 
 }  // namespace pseudo_iou_ops

@@ -17,6 +17,9 @@ it does:
   vote, where the box holds none of the warp's points; divided by the points of a thread.
 - **assign, per background point:** from entry to exit by a store of 16 bytes (ltrb) for each point of a thread, in an
   image without boxes; less the prologue, and divided by the points.
+- **task-aligned assignment, 32 points visited:** once around the loop over a box's points, from the vote on which of
+  them are among its best, by the four loads of a float32 box and the division of its IoU, where none is.
+- **task-aligned assignment, per point among the best:** once around the loop that moves such a point into its place.
 
 The shortest path is what a warp issues whose threads agree on the common side of every rare case: no positive logit, no
 positive point, no border of a level. It follows no call, as the compiler's own calls are the rare sides of divisions.
@@ -36,7 +39,7 @@ from typing import NamedTuple
 
 from tests.compile.machine_code import ROOT, Kernel, NoPath, disassemble
 
-SOURCES = ("csrc/launch/class_loss.cu", "csrc/launch/assign.cu")
+SOURCES = ("csrc/launch/class_loss.cu", "csrc/launch/assign.cu", "csrc/launch/task_aligned.cu")
 LOGITS_PER_STORE = {"float": 4, "Half": 8, "Bfloat16": 8}
 ENTRY = 0
 
@@ -150,10 +153,23 @@ def assign_work(kernel: Kernel) -> dict[str, Work]:
     }
 
 
+def task_aligned_work(kernel: Kernel) -> dict[str, Work]:
+    """The paths of the kernel in which boxes visit their points; between two boxes a block waits for all its warps."""
+    votes, loads, shuffles = kernel.find("VOTE", "VOTEU"), kernel.find("LDG"), kernel.find("SHFL")
+    visits = round_trips(kernel, votes, [*[loads] * 4, kernel.find("MUFU")], votes | kernel.find("BAR"))
+    entries = round_trips(kernel, shuffles, [kernel.find("SHFL.UP")], votes | loads)
+    return {
+        "32 points visited": min(visits, key=lambda each: each.instructions),
+        "per point among the best": min(entries, key=lambda each: each.instructions),
+    }
+
+
 def work_of(kernel: Kernel) -> dict[str, Work]:
     """The paths of a kernel, none for a kernel whose paths are not defined here."""
     if kernel.name.startswith("assign_kernel<"):
         return assign_work(kernel)
+    if kernel.name.startswith("choose_task_aligned_kernel<"):
+        return task_aligned_work(kernel)
     if kernel.name.startswith("class_loss_kernel<") and kernel.arguments[0] in LOGITS_PER_STORE:
         return loss_work(kernel)
     return {}
