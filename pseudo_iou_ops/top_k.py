@@ -76,7 +76,8 @@ def assign_top_k(
 ) -> TopKAssignment:
     """Let each ground truth of a batch choose its points, and give a point that several chose to one of them.
 
-    One call for all levels and images; on CUDA three kernel launches. Scratch memory never grows with points times
+    One call for all levels and images; on CUDA three kernel launches for an :class:`Atss`, five for a
+    :class:`TaskAligned` and a sixth for its ``keep``. Scratch memory never grows with points times
     boxes, nothing is read back by the host, and the result has the same bits on CPU, CUDA and
     :func:`pseudo_iou_ops.reference_top_k.assign_top_k`. The contract's chapter "Boxes choose points" defines it.
 
@@ -88,7 +89,7 @@ def assign_top_k(
         level_shapes: L times (H, W), in cells.
         strides: L strides in pixels.
         rule: how boxes choose: an :class:`Atss`; or a :class:`TaskAligned`, :class:`SimOta` or :class:`SoftLabel`,
-            which read predictions and have no CUDA kernel yet; see :mod:`pseudo_iou_ops.presets`.
+            which read predictions; the last two have no CUDA kernel yet; see :mod:`pseudo_iou_ops.presets`.
         pred_boxes: floating, the boxes that a head predicts, as it leaves them: (B, P, 4), or L times (B, 4, H, W) or
             (B, H * W, 4). Not for an ``Atss``. Read in place if dense; without gradient.
         scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). Not for an ``Atss``.
@@ -115,7 +116,7 @@ def assign_top_k(
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or a
-            rule that has CPU kernels alone meets boxes on CUDA.
+            rule that has CPU kernels alone meets boxes on CUDA, or a ``TaskAligned`` more than 2^30 points an image.
 
     Examples:
         >>> import torch
@@ -133,8 +134,6 @@ def assign_top_k(
     _refuse_cuda(rule, boxes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
-    if boxes.is_cuda and isinstance(rule, TaskAligned):
-        raise RuntimeError(f"rule: expected an Atss for boxes on {boxes.device}: TaskAligned has CPU kernels alone")
     if not boxes.is_cpu:
         _loader.require_kernels(boxes.device)
     batch = offsets.shape[0] - 1

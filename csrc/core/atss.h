@@ -1,9 +1,9 @@
 // ATSS (Zhang et al. 2020): a box's candidates are the points closest to its center, level by level.
 #pragma once
 
+#include "cell_line.h"
 #include "metrics.h"
 #include "overlap.h"
-#include "top_k_params.h"
 
 namespace pseudo_iou_ops {
 
@@ -17,29 +17,6 @@ struct AtssRule {
   bool inclusive;
   float inside_margin;
   bool all_boxes_compete;
-};
-
-// The cells of one axis of a level that are not padding.
-struct CellLine {
-  int count;
-  float offset, stride;
-
-  PIOU_HOST_DEVICE float coordinate(int cell) const { return point_coordinate(cell, offset, stride); }
-
-  // The first cell whose point is not below a coordinate; count if there is none. Not a number: all are
-  // below.
-  PIOU_HOST_DEVICE int first_not_below(float limit) const {
-    int low = 0, high = count;
-    while (low < high) {
-      const int middle = low + (high - low) / 2;
-      if (coordinate(middle) >= limit) {
-        high = middle;
-      } else {
-        low = middle + 1;
-      }
-    }
-    return low;
-  }
 };
 
 // Goes through the cells of a line by their distance from a coordinate; of two as far, the one before it
@@ -67,16 +44,6 @@ class NearestCells {
 PIOU_HOST_DEVICE void rank_cells(const CellLine& line, float center, int count, int* cell_of_rank) {
   NearestCells nearest(line, center);
   for (int rank = 0; rank < count; ++rank) cell_of_rank[rank] = nearest.next();
-}
-
-// The columns or the rows of a level, short of the image's padding.
-PIOU_HOST_DEVICE CellLine valid_line(const TopKParams& params, int64_t image, int index, bool is_row) {
-  const Level& level = params.levels[index];
-  CellLine line{is_row ? level.height : level.width, params.offset, level.stride};
-  if (params.valid_sizes == nullptr) return line;
-  const float size = params.valid_sizes[2 * image + (is_row ? 0 : 1)];
-  if (size == size) line.count = line.first_not_below(size);
-  return line;
 }
 
 PIOU_HOST_DEVICE float center_x(const Box& box) { return (box.x1 + box.x2) / 2.0f; }
@@ -108,10 +75,6 @@ PIOU_HOST_DEVICE float atss_value(const AtssRule& rule, float stride, const Box&
     value = is_inside(d) ? pseudo_iou(d) * value : 0.0f;
   }
   return value;
-}
-
-PIOU_HOST_DEVICE bool is_deeper_inside(const Distances& d, float margin) {
-  return d.l > margin && d.t > margin && d.r > margin && d.b > margin;
 }
 
 // The mean of a box's values plus their standard deviation, both summed from the first value to the last.

@@ -66,6 +66,11 @@ PIOU_HOST_DEVICE bool is_outside(const Box& box, float x, float y) {
   return (x <= box.x1) | (x >= box.x2) | (y <= box.y1) | (y >= box.y2);
 }
 
+// Whether each distance exceeds a margin in pixels.
+PIOU_HOST_DEVICE bool is_deeper_inside(const Distances& d, float margin) {
+  return d.l > margin && d.t > margin && d.r > margin && d.b > margin;
+}
+
 PIOU_HOST_DEVICE float longest(const Distances& d) { return larger(larger(d.l, d.r), larger(d.t, d.b)); }
 
 }  // namespace pseudo_iou_ops

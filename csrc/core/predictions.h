@@ -12,7 +12,7 @@ enum class FloatType : int { kFloat, kHalf, kBfloat16, kDouble };
 struct Predictions {
   Head boxes;  // one level a level of the pyramid, or one for all
   Head scores;
-  FloatType score_type;
+  FloatType box_type, score_type;
   bool boxes_are_ltrb, scores_are_logits;
 };
 
@@ -47,6 +47,20 @@ PIOU_HOST_DEVICE Box predicted_box(const Predictions& predictions, const HeadPoi
   const float c = read<T>(level, first + 2 * step), d = read<T>(level, first + 3 * step);
   if (predictions.boxes_are_ltrb) return {x - a, y - b, x + c, y + d};
   return {a, b, c, d};
+}
+
+// The same where the type of the boxes is known to the call alone.
+PIOU_HOST_DEVICE Box predicted_box(const Predictions& predictions, const HeadPoint& at, float x, float y) {
+  switch (predictions.box_type) {
+    case FloatType::kFloat:
+      return predicted_box<float>(predictions, at, x, y);
+    case FloatType::kHalf:
+      return predicted_box<Half>(predictions, at, x, y);
+    case FloatType::kBfloat16:
+      return predicted_box<Bfloat16>(predictions, at, x, y);
+    default:
+      return predicted_box<double>(predictions, at, x, y);
+  }
 }
 
 PIOU_HOST_DEVICE float read_value(const Head& head, FloatType type, const HeadPoint& at, int64_t channel) {

@@ -61,9 +61,7 @@ PIOU_HOST_DEVICE Box grown(const Box& box, float min_side) {
 
 // Whether a box of an image holds a point.
 PIOU_HOST_DEVICE bool holds(const TaskAlignedRule& rule, const Box& box, float x, float y) {
-  const Distances d = distances(grown(box, rule.min_side), x, y);
-  return d.l > rule.inside_margin && d.t > rule.inside_margin && d.r > rule.inside_margin &&
-         d.b > rule.inside_margin;
+  return is_deeper_inside(distances(grown(box, rule.min_side), x, y), rule.inside_margin);
 }
 
 }  // namespace pseudo_iou_ops

@@ -130,7 +130,7 @@ struct AtssWarp {
   }
 };
 
-// Grid: a warp a box. Well-formed offsets give a box one image; malformed ones none or several.
+// Grid: a warp a box.
 template <int kLevels, int kMostRanks, int kCapacity>
 PIOU_KERNEL void choose_atss_kernel(const PIOU_GRID_CONSTANT TopKParams params,
                                     const PIOU_GRID_CONSTANT AtssRule rule,
@@ -142,17 +142,9 @@ PIOU_KERNEL void choose_atss_kernel(const PIOU_GRID_CONSTANT TopKParams params,
   if (box_row >= params.num_boxes) return;
   const Box box = load_box(params.boxes, box_row);
   if (!is_valid(box)) return;
-  for (int64_t first = 0; first < params.num_images; first += 32) {
-    bool owns = false;
-    if (first + lane < params.num_images) {
-      const Rows rows = offsets.boxes.rows(first + lane, params.num_boxes);
-      owns = rows.begin <= box_row && box_row < rows.end;
-    }
-    for (unsigned owners = __ballot_sync(kWholeWarp, owns); owners != 0; owners &= owners - 1) {
-      const int64_t image = first + __ffs(static_cast<int>(owners)) - 1;
-      AtssWarp<Scratch>{params, rule, scratch[warp], lane, image, box_row, box}.choose();
-    }
-  }
+  visit_owners(params, offsets.boxes, box_row, [&](int64_t image) {
+    AtssWarp<Scratch>{params, rule, scratch[warp], lane, image, box_row, box}.choose();
+  });
 }
 
 // Grid: the points of the first image, of the second, and so on.
@@ -176,14 +168,15 @@ PIOU_KERNEL void write_atss_kernel(const PIOU_GRID_CONSTANT TopKParams params,
       }
       write_box(params, output, point, claim, 1.0f);
     } else {
-      const bool is_ignored =
-          is_padding(params.valid_sizes, image, point.x, point.y) ||
-          (params.ignore_boxes != nullptr &&
-           is_in_region(params, offsets.regions.rows(image, params.num_ignore_boxes), point.x, point.y));
-      write_no_box(params, output, is_ignored);
+      write_unclaimed(params, offsets.regions, image, output, point);
     }
   }
   count_positives(params, image, is_positive);
+}
+
+// A thread clears a point and the counters of its number.
+PIOU_KERNEL void clear_atss_kernel(const PIOU_GRID_CONSTANT TopKParams params) {
+  clear_top_k(params, static_cast<int64_t>(blockIdx.x) * kTopKThreads + threadIdx.x);
 }
 
 template <int kCapacity, class Launch>
@@ -206,7 +199,7 @@ void launch_atss_kernels(const TopKParams& params, const AtssRule& rule, const L
   const int64_t outputs = params.num_images * params.num_points;
   const int64_t cleared = std::max({outputs, params.num_images, params.num_boxes});
   if (cleared == 0) return;
-  launch(clear_top_k_kernel, blocks_for(cleared, kTopKThreads), kTopKThreads, params);
+  launch(clear_atss_kernel, blocks_for(cleared, kTopKThreads), kTopKThreads, params);
   if (outputs == 0) return;
   with_offsets(params, [&](const auto& offsets) { launch_choose_and_write(params, rule, offsets, launch); });
 }

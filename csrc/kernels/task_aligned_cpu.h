@@ -2,21 +2,10 @@
 // overlap alone could earn a place among its best: a score is at most 1, and rounding keeps that order.
 #pragma once
 
-#include "../core/task_aligned_params.h"
+#include "task_aligned.h"
 #include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
-
-inline float class_probability(const TaskAlignedParams& params, const HeadPoint& at, int64_t box_row) {
-  const int64_t label = params.call.labels[box_row];
-  if (label < 0 || label >= params.predictions.scores.num_channels) return 0.0f;
-  return probability_of(read_score(params.predictions, at, label), params.predictions.scores_are_logits);
-}
-
-inline float alignment(const TaskAlignedParams& params, const HeadPoint& at, int64_t box_row, float overlap) {
-  const float p = class_probability(params, at, box_row);
-  return power_of_probability(p, params.rule.alpha) * whole_power(overlap, params.rule.beta);
-}
 
 // The best points of one box, at most k.
 class BestPoints {

@@ -31,8 +31,28 @@ struct ImageOffsets {
 
 template <int kCapacity>
 struct OffsetsOfCall {
+  static constexpr int kImages = kCapacity;
   ImageOffsets<kCapacity> boxes, regions;
 };
+
+// Calls visit(image) for each image that owns a box: one if the offsets are well-formed, none or several if
+// not. All lanes of a warp look for them, and each visits them all.
+template <int kCapacity, class Visit>
+PIOU_DEVICE void visit_owners(const TopKParams& params, const ImageOffsets<kCapacity>& offsets,
+                              int64_t box_row, const Visit& visit) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int num_images = static_cast<int>(params.num_images);  // fewer than 2^31, as blocks are counted
+  for (int first = 0; first < num_images; first += 32) {
+    bool owns = false;
+    if (first + lane < num_images) {
+      const Rows rows = offsets.rows(first + lane, params.num_boxes);
+      owns = rows.begin <= box_row && box_row < rows.end;
+    }
+    for (unsigned owners = __ballot_sync(kWholeWarp, owns); owners != 0; owners &= owners - 1) {
+      visit(first + __ffs(static_cast<int>(owners)) - 1);
+    }
+  }
+}
 
 PIOU_DEVICE void raise_claim(int64_t* claim, int64_t value) {
   atomicMax(reinterpret_cast<long long*>(claim), static_cast<long long>(value));
@@ -42,9 +62,8 @@ PIOU_DEVICE void add_to_count(int64_t* count, int64_t number) {
   atomicAdd(reinterpret_cast<unsigned long long*>(count), static_cast<unsigned long long>(number));
 }
 
-// A thread clears a point and the counters of its number.
-PIOU_KERNEL void clear_top_k_kernel(const PIOU_GRID_CONSTANT TopKParams params) {
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * kTopKThreads + threadIdx.x;
+// Clears a point and the counters of its number.
+PIOU_DEVICE void clear_top_k(const TopKParams& params, int64_t index) {
   if (index < params.num_images * params.num_points) {
     params.matched[index] = kBackground;
     params.matched_labels[index] = kBackground;
@@ -54,6 +73,7 @@ PIOU_KERNEL void clear_top_k_kernel(const PIOU_GRID_CONSTANT TopKParams params) 
 }
 
 struct PointOfImage {
+  int level;
   float stride, x, y;
 };
 
@@ -62,7 +82,8 @@ PIOU_DEVICE PointOfImage point_of_image(const TopKParams& params, int64_t point)
   while (index + 1 < params.num_levels && point >= params.levels[index + 1].first_point) ++index;
   const Level& level = params.levels[index];
   const int64_t cell = point - level.first_point;
-  return {level.stride, point_coordinate(static_cast<int>(cell % level.width), params.offset, level.stride),
+  return {index, level.stride,
+          point_coordinate(static_cast<int>(cell % level.width), params.offset, level.stride),
           point_coordinate(static_cast<int>(cell / level.width), params.offset, level.stride)};
 }
 
@@ -100,6 +121,17 @@ PIOU_DEVICE void write_box(const TopKParams& params, int64_t output, const Point
 PIOU_DEVICE void count_positives(const TopKParams& params, int64_t image, bool is_positive) {
   const int positives = __popc(__ballot_sync(kWholeWarp, is_positive));
   if (threadIdx.x % 32 == 0 && positives > 0) add_to_count(params.num_pos + image, positives);
+}
+
+// Writes a point that no box has laid claim to.
+template <int kCapacity>
+PIOU_DEVICE void write_unclaimed(const TopKParams& params, const ImageOffsets<kCapacity>& regions,
+                                 int64_t image, int64_t output, const PointOfImage& point) {
+  const bool is_ignored =
+      is_padding(params.valid_sizes, image, point.x, point.y) ||
+      (params.ignore_boxes != nullptr &&
+       is_in_region(params, regions.rows(image, params.num_ignore_boxes), point.x, point.y));
+  write_no_box(params, output, is_ignored);
 }
 
 inline int64_t blocks_for(int64_t threads, int64_t threads_per_block) {

@@ -42,8 +42,12 @@ inline FloatType float_type(const char* name, ScalarType dtype) {
 
 inline Predictions make_predictions(const std::vector<Tensor>& pred_boxes, const std::vector<Tensor>& scores,
                                     bool boxes_are_ltrb, bool scores_are_logits, const TopKArguments& a) {
-  Predictions predictions{describe_head("pred_boxes", pred_boxes), describe_head("scores", scores),
-                          float_type("scores", scores[0].scalar_type()), boxes_are_ltrb, scores_are_logits};
+  Predictions predictions{describe_head("pred_boxes", pred_boxes),
+                          describe_head("scores", scores),
+                          float_type("pred_boxes", pred_boxes[0].scalar_type()),
+                          float_type("scores", scores[0].scalar_type()),
+                          boxes_are_ltrb,
+                          scores_are_logits};
   check_head("pred_boxes", predictions.boxes, a);
   check_head("scores", predictions.scores, a);
   check_device("pred_boxes", pred_boxes[0], a.boxes);

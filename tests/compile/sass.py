@@ -25,6 +25,9 @@ it does:
 - **ATSS, per key compared:** once around the loop that compares a key with those of the other points of its level.
 - **ATSS, per background point:** from entry to exit of the kernel that writes the points, by a store of 16 bytes, where
   no box is counted.
+- **task-aligned assignment, 32 points visited:** once around the loop over a box's points, from the vote on which of
+  them are among its best, by the four loads of a float32 box and the division of its IoU, where none is.
+- **task-aligned assignment, per point among the best:** once around the loop that moves such a point into its place.
 
 The shortest path is what a warp issues whose threads agree on the common side of every rare case: no positive logit, no
 positive point, no border of a level. It follows no call, as the compiler's own calls are the rare sides of divisions.
@@ -44,7 +47,7 @@ from typing import NamedTuple
 
 from tests.compile.machine_code import ROOT, Kernel, NoPath, disassemble
 
-SOURCES = tuple(f"csrc/launch/{name}.cu" for name in ("class_loss", "assign", "decode", "atss"))
+SOURCES = tuple(f"csrc/launch/{name}.cu" for name in ("class_loss", "assign", "decode", "atss", "task_aligned"))
 LOGITS_PER_VECTOR = {"float": 4, "Half": 8, "Bfloat16": 8}
 VECTORS_PER_THREAD = 4  # kVectorsPerThread of decode.cuh
 POINTS_PER_THREAD = 2  # of assign
@@ -200,6 +203,17 @@ def atss_point_work(kernel: Kernel) -> dict[str, Work]:
     return {"per background point": Work(kernel, background)}
 
 
+def task_aligned_work(kernel: Kernel) -> dict[str, Work]:
+    """The paths of the kernel in which boxes visit their points; between two boxes a block waits for all its warps."""
+    votes, loads, shuffles = kernel.find("VOTE", "VOTEU"), kernel.find("LDG"), kernel.find("SHFL")
+    visits = round_trips(kernel, votes, [*[loads] * 4, kernel.find("MUFU")], votes | kernel.find("BAR"))
+    entries = round_trips(kernel, shuffles, [kernel.find("SHFL.UP")], votes | loads)
+    return {
+        "32 points visited": min(visits, key=lambda each: each.instructions),
+        "per point among the best": min(entries, key=lambda each: each.instructions),
+    }
+
+
 def work_of(kernel: Kernel) -> dict[str, Work]:
     """The paths of a kernel, none for a kernel whose paths are not defined here."""
     if kernel.name.startswith("assign_kernel<"):
@@ -208,6 +222,8 @@ def work_of(kernel: Kernel) -> dict[str, Work]:
         return atss_choice_work(kernel)
     if kernel.name.startswith("write_atss_kernel<"):
         return atss_point_work(kernel)
+    if kernel.name.startswith("choose_task_aligned_kernel<"):
+        return task_aligned_work(kernel)
     if kernel.arguments[0] not in LOGITS_PER_VECTOR:
         return {}
     if kernel.name.startswith("decode_filter_kernel<"):

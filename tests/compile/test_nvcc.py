@@ -19,7 +19,11 @@ FLAGS = ["-std=c++17", "-O3", "-fmad=false"]  # -fmad=false as in setup.py
 BUDGET = json.loads(Path(__file__).with_name("ptxas_budget.json").read_text())["kernels"]
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
 SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/launch/*.cu"))
-LABELS = ("csrc/launch/assign.cu", "csrc/launch/atss.cu")  # labels are discrete: there every rounding counts
+LABELS = (
+    "csrc/launch/assign.cu",
+    "csrc/launch/atss.cu",
+    "csrc/launch/task_aligned.cu",
+)  # labels are discrete: there every rounding counts
 
 # Of a multiprocessor: 32-bit registers, threads, bytes of shared memory (CUDA C++ Programming Guide).
 MULTIPROCESSORS = {

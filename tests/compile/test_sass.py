@@ -191,6 +191,13 @@ PLANTED = {
         "rule.anchor_scale + atss_value(rule, params.levels[level].stride, box",
         ["per box", "per candidate"],
     ),
+    "an addition per visited point": (
+        "task_aligned",
+        "choose_task_aligned_kernel<64>",
+        "whole_power(overlap, params.rule.beta)",
+        "whole_power(overlap + box.x1, params.rule.beta)",
+        ["32 points visited"],
+    ),
 }
 
 

@@ -253,17 +253,41 @@ inline unsigned __match_any_sync(unsigned mask, int value) {
   return cuda_shim::lanes_with(cuda_shim::State::kAtMatch, mask, bits, bits);
 }
 
-// The value of the lane `distance` further on, the own one where there is none.
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned distance) {
+namespace cuda_shim {
+
+// The value of the lane that source(own lane) tells, the own one where there is none.
+template <class T, class Source>
+T shuffle(unsigned mask, T value, const Source& source) {
   static_assert(sizeof(T) <= sizeof(uint64_t), "a lane brings 64 bits");
   if (mask != 0xffffffffu) throw std::logic_error("a warp collective must name the full warp");
   uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
-  const unsigned lane = cuda_shim::machine()->thread_index().x % cuda_shim::kWarpSize;
-  const cuda_shim::WarpValues& values = cuda_shim::machine()->exchange(cuda_shim::State::kAtShuffle, bits);
-  if (lane + distance < cuda_shim::kWarpSize) std::memcpy(&value, &values[lane + distance], sizeof(T));
+  const int from = source(static_cast<int>(machine()->thread_index().x) % kWarpSize);
+  const WarpValues& values = machine()->exchange(State::kAtShuffle, bits);
+  if (from >= 0 && from < kWarpSize) std::memcpy(&value, &values[from], sizeof(T));
   return value;
+}
+
+}  // namespace cuda_shim
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source) {
+  return cuda_shim::shuffle(mask, value, [=](int) { return source; });
+}
+
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned distance) {
+  return cuda_shim::shuffle(mask, value, [=](int lane) { return lane + static_cast<int>(distance); });
+}
+
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned distance) {
+  return cuda_shim::shuffle(mask, value, [=](int lane) { return lane - static_cast<int>(distance); });
+}
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits) {
+  return cuda_shim::shuffle(mask, value, [=](int lane) { return lane ^ bits; });
 }
 
 inline void __syncwarp() { __ballot_sync(0xffffffffu, false); }

@@ -26,6 +26,15 @@ inline void match(float* out) {
   out[threadIdx.x] = static_cast<float>(__popc(__match_any_sync(0xffffffffu, threadIdx.x % 32 % 3)));
 }
 
+// Each lane takes what another brings: the lane of a number, one before or after it, or across from it.
+inline void shuffles(float* out) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const uint64_t own = static_cast<uint64_t>(lane) << 40;  // beyond 32 bits
+  const uint64_t taken = __shfl_sync(0xffffffffu, own, 5) + __shfl_up_sync(0xffffffffu, own, 1) +
+                         __shfl_down_sync(0xffffffffu, own, 2) + __shfl_xor_sync(0xffffffffu, own, 8);
+  out[threadIdx.x] = static_cast<float>(taken >> 40);
+}
+
 // One lane comes to another collective than its warp.
 inline void mixed_collectives(float* out) {
   const unsigned lanes =
@@ -52,6 +61,7 @@ inline std::vector<float> run(const std::string& name, cuda_shim::Schedule sched
     if (name == "missing_barrier") neighbour(out.data(), false);
     if (name == "early_return") early_return(out.data());
     if (name == "match") match(out.data());
+    if (name == "shuffles") shuffles(out.data());
     if (name == "mixed_collectives") mixed_collectives(out.data());
     if (name == "divergent_barrier") divergent_barrier(out.data());
     if (name == "order_dependent") order_dependent(out.data(), &counter);

@@ -7,6 +7,7 @@
 #include "decode.h"
 #include "faulty_kernels.h"
 #include "losses.h"
+#include "task_aligned_run.h"
 
 using namespace arrays;
 using namespace assign_run;
@@ -53,6 +54,7 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
 PYBIND11_MODULE(_emulated, m) {
   m.def("assign", &assign);
   m.def("assign_atss", &atss_run::assign_atss);
+  m.def("assign_task_aligned", &task_aligned_run::assign_task_aligned);
   m.def("class_loss", &losses::class_loss);
   m.def("ltrb_loss", &losses::ltrb_loss);
   m.def("scale", &losses::scale);

@@ -13,6 +13,7 @@ from decode_samples import crowded_samples, decode_sample, random_sample
 from emulated import build, decode_call, emulated_call, loss_call, top_k_call
 from loss_samples import DTYPES, LAYOUTS, box_sample, class_sample
 from samples import sample_inputs
+from task_aligned_samples import task_aligned_inputs
 from top_k_samples import atss_inputs
 
 SCRIPT = Path(__file__).with_name("run_sanitized.py")
@@ -61,6 +62,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assign_cases = {sample.name: emulated_call.arguments(sample) for sample in small}
     chosen = [sample for sample in atss_inputs() if sample.num_pairs < 20_000]
     top_k_cases = {f"atss-{sample}": top_k_call.assign_atss(sample) for sample in chosen}
+    aligned = [sample for sample in task_aligned_inputs() if sample.num_pairs < 20_000]
+    top_k_cases |= {f"task_aligned-{sample}": top_k_call.assign_task_aligned(sample) for sample in aligned}
     path.write_bytes(pickle.dumps(assign_cases | top_k_cases | loss_cases() | decode_cases()))
     return path
 
@@ -99,6 +102,21 @@ def test_address_sanitizer_notices_an_overrun_where_boxes_choose(tmp_path: Path)
     boxes, labels, *rest = case["positional"]
     path = tmp_path / "broken.pickle"
     path.write_bytes(pickle.dumps({"broken": case | {"positional": (boxes, labels[:0], *rest)}}))
+    done = run("address", path, sanitizer_library("libasan.so"))
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+
+
+@pytest.mark.parametrize("head", [9, 10], ids=["pred_boxes", "scores"])
+def test_address_sanitizer_notices_an_overrun_of_a_head(head: int, tmp_path: Path) -> None:
+    (sample,) = (sample for sample in task_aligned_inputs() if sample.name == "one_image")
+    case = top_k_call.assign_task_aligned(sample)
+    positional = list(case["positional"])
+    levels, channels, dtype = positional[head]
+    short = [(values[: values.size // 2], *rest) for values, *rest in levels]
+    positional[head] = ([(values.copy(), *rest) for values, *rest in short], channels, dtype)
+    path = tmp_path / "broken.pickle"
+    path.write_bytes(pickle.dumps({"broken": case | {"positional": tuple(positional)}}))
     done = run("address", path, sanitizer_library("libasan.so"))
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr

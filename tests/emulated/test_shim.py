@@ -25,6 +25,13 @@ def test_lanes_with_the_same_value_find_each_other(schedule: str) -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
+def test_lanes_take_what_others_bring(schedule: str) -> None:
+    """A lane that looks beyond the warp takes what it brought itself."""
+    lanes = [5 + max(lane - 1, 0) + (lane + 2 if lane < 30 else lane) + (lane ^ 8) for lane in range(32)]
+    assert run("shuffles", schedule) == lanes * 2
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_missing_barrier_gives_a_wrong_result(schedule: str) -> None:
     assert run("missing_barrier", schedule) != NEIGHBOURS
 

@@ -1,0 +1,31 @@
+// The best of many keys, which a warp holds among its lanes.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda.h"
+
+namespace pseudo_iou_ops {
+
+// The largest keys that a warp was offered, one a lane, the largest in lane 0. Keys are unique; 0 is none.
+struct WarpBest {
+  int k;                    // how many of them count, at most 32
+  uint64_t key = 0;         // of this lane
+  uint64_t least_best = 0;  // the k-th key: a smaller one does not count
+
+  // Every lane brings a key, or 0.
+  PIOU_DEVICE void offer(uint64_t offered) {
+    constexpr unsigned kAllLanes = 0xffffffffu;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    for (unsigned better = __ballot_sync(kAllLanes, offered > least_best); better != 0;
+         better &= better - 1) {
+      const uint64_t entering = __shfl_sync(kAllLanes, offered, __ffs(static_cast<int>(better)) - 1);
+      if (entering <= least_best) continue;
+      const uint64_t before = __shfl_up_sync(kAllLanes, key, 1);
+      if (key < entering) key = lane > 0 && before < entering ? before : entering;
+      least_best = __shfl_sync(kAllLanes, key, k - 1);
+    }
+  }
+};
+
+}  // namespace pseudo_iou_ops
