@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pseudo_iou_ops import AssignRule, Atss, presets
+from pydantic import Field
+
+from pseudo_iou_ops import AssignRule, Atss, TaskAligned, presets
 from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
-from pseudo_iou_ops.top_k_rules import AtssMetric
+from pseudo_iou_ops.top_k_rules import Among, AtssMetric, Candidates, Overlap, TaskAlignedAmong
 
 from .errors import UsageError
 
 Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
-Kind = Literal["points", "atss"]
+Kind = Literal["points", "atss", "task_aligned"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+STATIC_KINDS: tuple[Kind, ...] = ("points", "atss")
+"""Those that read no predictions."""
 
-Rule = AssignRule | Atss
+Rule = AssignRule | Atss | TaskAligned
 AtssPreset = Literal["atss", "pp_yoloe_atss", "pseudo_iou_atss"]
-PresetName = Literal[Preset, AtssPreset]
+TaskAlignedPreset = Literal["tood", "pp_yoloe", "yolov8"]
+PresetName = Literal[Preset, AtssPreset, TaskAlignedPreset]
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,38 @@ class AtssConfig:
     """Whether a value equal to the box's threshold passes."""
     inside_margin: float | None = None
     """Pixels by which a positive point is farther inside than the border."""
-    among: Literal["choosers", "all"] | None = None
+    among: Among | None = None
     """Whether a point several boxes chose goes to the best of these, or of the image's."""
+    offset: float | None = None
+    """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
+
+
+@dataclass(frozen=True)
+class TaskAlignedConfig:
+    """Read with ``kind: task_aligned``: each box takes the points whose score and predicted box fit it best."""
+
+    preset: TaskAlignedPreset = "tood"
+    """Where the switches left at None take their values from."""
+    k: int | None = None
+    """Most points of a box."""
+    alpha: float | None = None
+    """Power of the score."""
+    beta: int | None = None
+    """Power of the overlap."""
+    iou: Overlap | None = None
+    """The overlap of a predicted box with the box."""
+    candidates: Candidates | None = None
+    """Whether points outside a box take places among its k, which are then lost."""
+    inside_margin: float | None = None
+    """Pixels by which a positive point is farther inside than the border."""
+    min_side: float | None = None
+    """Pixels that a shorter side of a box grows to before its points are looked for."""
+    among: TaskAlignedAmong | None = None
+    """Whether a point several boxes chose goes to the best of these, of those that hold it, or of the image's."""
+    keep: int | None = None
+    """Points that a box keeps of these, its best."""
+    eps: float | None = None
+    """Added to the divisor of the soft target."""
     offset: float | None = None
     """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
 
@@ -71,26 +106,45 @@ class AssignConfig:
     """Divide the regression targets by the stride."""
     offset: float | None = None
     """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
+    initial_iterations: Annotated[int, Field(ge=0)] = 0
+    """Begin with as many iterations by the section atss, before a family that reads predictions takes over."""
     atss: AtssConfig = field(default_factory=AtssConfig)
+    task_aligned: TaskAlignedConfig = field(default_factory=TaskAlignedConfig)
+
+    @property
+    def reads_predictions(self) -> bool:
+        """Whether the rule of the family does, whose result has soft targets of the class scores."""
+        return self.kind not in STATIC_KINDS
 
     def rule(self) -> Rule:
         """The checked rule; raises UsageError for a switch outside its domain, or one of another family."""
+        if self.initial_iterations and not self.reads_predictions:
+            raise UsageError(
+                f"assign.initial_iterations: expected 0 with assign.kind {self.kind}, which reads no predictions, "
+                f"got {self.initial_iterations}"
+            )
         for kind in KINDS:
-            if kind != self.kind:
+            if kind != self.kind and not (kind == "atss" and self.initial_iterations):
                 self._check_unset(kind)
-        try:
-            rule: Rule = dataclasses.replace(self._preset(), **self._switches(self.kind))
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{self._section(self.kind)}.{error}") from None
-        return rule
+        return self._rule_of(self.kind)
 
-    def _preset(self) -> Any:
-        return getattr(presets, self.preset if self.kind == "points" else getattr(self, self.kind).preset)
+    def initial_rule(self) -> Rule | None:
+        """The checked rule of the first iterations, if they have one of their own."""
+        return self._rule_of("atss") if self.initial_iterations else None
+
+    def _rule_of(self, kind: Kind) -> Rule:
+        preset = self.preset if kind == "points" else getattr(self, kind).preset
+        try:
+            rule: Rule = dataclasses.replace(getattr(presets, preset), **self._switches(kind))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{self._section(kind)}.{error}") from None
+        return rule
 
     def _switches(self, kind: Kind) -> dict[str, Any]:
         """The switches of a family that are set; those of ``points`` stand beside the sections of the others."""
         switches = vars(self if kind == "points" else getattr(self, kind))
-        return {n: value for n, value in switches.items() if n not in ("kind", "preset", *KINDS) and value is not None}
+        others = ("kind", "preset", "initial_iterations", *KINDS)
+        return {name: value for name, value in switches.items() if name not in others and value is not None}
 
     def _check_unset(self, kind: Kind) -> None:
         for name, value in self._switches(kind).items():

@@ -18,6 +18,7 @@ T = TypeVar("T")
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+NotNegativeNumber = Annotated[float, Field(ge=0)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 InnerShare = Annotated[float, Field(gt=0, lt=1)]
 Backbone = Literal["resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "resnext101_64x4d"]
@@ -120,7 +121,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Loss = focal + box_weight * box (+ centerness), each divided by the number of positives."""
+    """Loss = focal + box_weight * box (+ centerness), each divided by the number of positives.
+
+    With an assign.kind that reads predictions, class scores learn soft targets by the quality focal loss. These weigh
+    the boxes too, and their sum divides both.
+    """
 
     implementation: Literal["fused", "torch"] = "fused"
     """fused takes pseudo_iou_ops' losses, torch says the same in plain torch, with many times the memory."""
@@ -132,6 +137,8 @@ class LossConfig:
     """The paper's lambda."""
     weight_boxes_by_centerness: bool = False
     """FCOS's box loss: points weigh as their centerness, and the weights' sum divides."""
+    quality_beta: NotNegativeNumber = 0.0
+    """Of the class loss on soft targets: 0 is the cross entropy, 2 the quality focal loss."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +295,8 @@ def check_config(config: Config) -> None:
     """Check the values of all fields, and those that several have to agree on; raises UsageError."""
     dataclass_from_dict(Config, dataclasses.asdict(config))
     config.assign.rule()
+    config.assign.initial_rule()
+    _check_soft_targets(config)
     classes, model = config.data.classes, config.model
     if len(set(classes)) != len(classes):
         raise UsageError(f"data.classes: expected each class once, got {', '.join(classes)}")
@@ -300,6 +309,27 @@ def check_config(config: Config) -> None:
         raise UsageError(
             f"model.channels: expected a multiple of model.norm_groups, {model.norm_groups}, got {model.channels}"
         )
+
+
+def _check_soft_targets(config: Config) -> None:
+    """Where class scores learn how well a box fits, a centerness has nothing left to tell."""
+    assign, loss = config.assign, config.loss
+    if not assign.reads_predictions:
+        if loss.quality_beta:
+            raise UsageError(
+                f"loss.quality_beta: expected 0 with assign.kind {assign.kind}, which gives no soft targets, "
+                f"got {loss.quality_beta:g}"
+            )
+        return
+    for name, is_set in (
+        ("model.centerness", config.model.centerness),
+        ("loss.weight_boxes_by_centerness", loss.weight_boxes_by_centerness),
+    ):
+        if is_set:
+            raise UsageError(
+                f"{name}: expected False with assign.kind {assign.kind}, whose class scores learn how well the box "
+                "fits, got True"
+            )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

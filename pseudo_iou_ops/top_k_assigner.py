@@ -1,18 +1,20 @@
-"""The op whose boxes choose their points, as a module that holds a detector's strides and switches."""
+"""The op whose boxes choose their points, as a module that holds a detector's strides, switches and encodings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from . import _checks
+from ._predictions import BOX_FORMATS, SCORE_KINDS, BoxFormat, ScoreKind
 from .assigner import PointAssigner
 from .packing import as_packed
 from .protocols import Assigner, PointPredictions
-from .rule import AssignRule
-from .top_k import TopKAssignment, assign_top_k
-from .top_k_rules import Atss
+from .rule import AssignRule, check_choice
+from .top_k import TopKAssignment, assign_top_k, check_top_k_rule
+from .top_k_rules import Atss, TopKRule
 
 
 class TopKAssigner(nn.Module):
@@ -20,11 +22,13 @@ class TopKAssigner(nn.Module):
 
     Args:
         strides: L strides in pixels.
-        rule: the switches; see :class:`Atss` and :mod:`pseudo_iou_ops.presets`.
+        rule: the switches: an :class:`Atss`, or a rule that reads predictions; see :mod:`pseudo_iou_ops.presets`.
         offset: where a point lies in its cell; None takes the rule's.
+        box_format: of predicted boxes: ``xyxy``, corners in pixels, or ``ltrb``, distances from the point in pixels.
+        score_kind: of predicted scores: ``logits`` or ``probabilities``.
 
     Raises:
-        ValueError: a stride or the offset is out of its domain.
+        ValueError: a stride, the offset or an encoding is out of its domain.
         TypeError: an argument has the wrong type.
 
     Examples:
@@ -37,18 +41,31 @@ class TopKAssigner(nn.Module):
         torch.Size([2])
     """
 
-    needs_predictions = False
-
-    def __init__(self, strides: Sequence[float], rule: Atss, offset: float | None = None) -> None:
+    def __init__(
+        self,
+        strides: Sequence[float],
+        rule: TopKRule,
+        offset: float | None = None,
+        box_format: BoxFormat = "xyxy",
+        score_kind: ScoreKind = "logits",
+    ) -> None:
         super().__init__()
         _checks.check_strides(strides)
-        if not isinstance(rule, Atss):
-            raise TypeError(f"rule: expected an Atss, got {type(rule).__name__}")
+        check_top_k_rule(rule)
         if offset is not None:
             _checks.check_offset(offset)
+        check_choice("box_format", box_format, BOX_FORMATS)
+        check_choice("score_kind", score_kind, SCORE_KINDS)
         self.strides = tuple(strides)
         self.rule = rule
         self.offset = rule.offset if offset is None else offset
+        self.box_format: BoxFormat = box_format
+        self.score_kind: ScoreKind = score_kind
+
+    @property
+    def needs_predictions(self) -> bool:
+        """Whether a call without predictions is an error: with every rule but an :class:`Atss`."""
+        return not isinstance(self.rule, Atss)
 
     def forward(
         self,
@@ -71,7 +88,8 @@ class TopKAssigner(nn.Module):
             boxes: B times (M_b, 4), one tensor per image; or packed (M, 4), with ``offsets``.
             labels: B times (M_b,) int64; or packed (M,).
             offsets: (B+1,) int64 if the boxes are packed, None if they are lists.
-            predictions: not read, so that a detector may call every :class:`Assigner` alike.
+            predictions: of the same points, in the encodings of this assigner. An :class:`Atss` does not read them,
+                so that a detector may call every :class:`Assigner` alike.
             ignore_boxes: B times (K_b, 4); or packed (K, 4), with ``ignore_offsets``.
             ignore_offsets: (B+1,) int64 if the ignore boxes are packed.
             valid_sizes: (B, 2) height and width of each image before padding.
@@ -82,7 +100,7 @@ class TopKAssigner(nn.Module):
             The :class:`TopKAssignment`.
 
         Raises:
-            ValueError: a shape, device, length or value is wrong.
+            ValueError: a shape, device, length or value is wrong, or the rule reads predictions and there are none.
             TypeError: a type or dtype is wrong.
             RuntimeError: the boxes are on a device this install has no kernels for.
         """
@@ -96,6 +114,7 @@ class TopKAssigner(nn.Module):
             level_shapes,
             self.strides,
             self.rule,
+            **self._read(predictions),
             offset=self.offset,
             ignore_boxes=ignored,
             ignore_offsets=ignore_offsets,
@@ -104,17 +123,44 @@ class TopKAssigner(nn.Module):
             validate=validate,
         )
 
+    def _read(self, predictions: PointPredictions | None) -> dict[str, Any]:
+        """What the rule reads of the predictions, as arguments of the op."""
+        if not self.needs_predictions:
+            return {}
+        name = type(self.rule).__name__
+        if predictions is None:
+            raise ValueError(f"predictions: expected PointPredictions, which a {name} reads, got None")
+        if predictions.objectness is not None:
+            raise ValueError(f"predictions.objectness: expected None, because a {name} reads none, got a value")
+        return {
+            "pred_boxes": predictions.boxes,
+            "scores": predictions.scores,
+            "box_format": self.box_format,
+            "score_kind": self.score_kind,
+        }
+
     def extra_repr(self) -> str:
-        return f"strides={self.strides}, rule={self.rule}, offset={self.offset}"
+        settings = f"strides={self.strides}, rule={self.rule}, offset={self.offset}"
+        if not self.needs_predictions:
+            return settings
+        return f"{settings}, box_format={self.box_format!r}, score_kind={self.score_kind!r}"
 
 
-def make_assigner(strides: Sequence[float], rule: AssignRule | Atss, offset: float | None = None) -> Assigner:
+def make_assigner(
+    strides: Sequence[float],
+    rule: AssignRule | TopKRule,
+    offset: float | None = None,
+    box_format: BoxFormat = "xyxy",
+    score_kind: ScoreKind = "logits",
+) -> Assigner:
     """The assigner of a rule, whatever its family: :class:`PointAssigner` or :class:`TopKAssigner`.
 
     Args:
         strides: L strides in pixels.
         rule: the switches.
         offset: where a point lies in its cell; None takes the rule's.
+        box_format: of predicted boxes, where the rule reads them; see :class:`TopKAssigner`.
+        score_kind: of predicted scores, where the rule reads them.
 
     Raises:
         ValueError: as the two classes.
@@ -122,9 +168,9 @@ def make_assigner(strides: Sequence[float], rule: AssignRule | Atss, offset: flo
 
     Examples:
         >>> from pseudo_iou_ops import make_assigner, presets
-        >>> [type(make_assigner((8, 16), rule)).__name__ for rule in (presets.paper, presets.atss)]
-        ['PointAssigner', 'TopKAssigner']
+        >>> [make_assigner((8, 16), rule).needs_predictions for rule in (presets.paper, presets.atss, presets.tood)]
+        [False, False, True]
     """
     if isinstance(rule, AssignRule):
         return PointAssigner(strides, rule, offset)
-    return TopKAssigner(strides, rule, offset)
+    return TopKAssigner(strides, rule, offset, box_format, score_kind)

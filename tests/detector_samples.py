@@ -9,13 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from detector.assign_config import AtssConfig
+from detector.assign_config import AtssConfig, TaskAlignedConfig
 from detector.config import Config
 
 CPU = torch.device("cpu")
 CLASSES = 5
 FAMILIES = [
     pytest.param({"assign": {"kind": "atss"}}, id="atss"),
+    pytest.param({"assign": {"kind": "task_aligned", "initial_iterations": 4}}, id="tood"),
+    pytest.param(
+        {"assign": {"kind": "task_aligned", "task_aligned": TaskAlignedConfig(preset="pp_yoloe")}}, id="pp_yoloe"
+    ),
+    pytest.param({"assign": {"kind": "task_aligned", "task_aligned": TaskAlignedConfig(preset="yolov8")}}, id="yolov8"),
 ]
 VARIANTS = [
     pytest.param({}, id="paper"),

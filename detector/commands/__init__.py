@@ -44,7 +44,7 @@ COMMANDS = {
         compare.source,
         ("data", *PLACE, "postprocess", "eval.batch_size", "eval.limit"),
     ),
-    "assign-view": Command(assign_view.AssignViewArguments, assign_view.run, of_config, ("data", "assign")),
+    "assign-view": Command(assign_view.AssignViewArguments, assign_view.run, assign_view.source, ("data", "assign")),
     "data check": Command(data_check.DataCheckArguments, data_check.run, data_check.source, ("data",)),
     "sweep": Command(sweep.SweepArguments, sweep.run, sweep.sources, SECTIONS),
     "export": Command(export.ExportArguments, export.run, of_checkpoint, ("data", "model", "postprocess")),

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import AssignRule, presets
+from pseudo_iou_ops import AssignRule, PointPredictions, make_assigner, presets
 from pseudo_iou_ops.rule import METRIC_TRAITS, Metric
 
 from ..assign_config import PresetName, Rule
-from ..config import Config
+from ..config import Config, load_config
 from ..errors import UsageError, UserError
-from .options import DEMO, Settings
+from .options import DEMO, Settings, trained_config
 
 if TYPE_CHECKING:
     from ..visualise.assignment import Scene
@@ -32,8 +32,11 @@ SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS, SCENE_SEED = 384, 256, 6, 0
 class AssignViewArguments:
     """Draw which points of each level learn which box, under several rules side by side."""
 
-    config: Path = DEMO
-    """The configuration: its data set, and its rule, whose other switches all metrics' columns share."""
+    config: Path | None = None
+    """The configuration: its data set, and its rule, whose other switches all metrics' columns share. The checkpoint's
+    or, without one, configs/demo.yaml if not given."""
+    checkpoint: Path | None = None
+    """A checkpoint, whose network predicts what rules read that read predictions."""
     scene: int | None = None
     """Draw this scene, bigger than the data set's; the default, scene 3, unless an image is chosen."""
     index: int | None = None
@@ -55,13 +58,23 @@ class AssignViewArguments:
     settings: Settings = field(default_factory=Config)
 
 
+def source(arguments: AssignViewArguments) -> Config:
+    """The configuration in the file that ``--config`` names or, without one, that of the checkpoint or of the demo."""
+    if arguments.config is None and arguments.checkpoint is not None:
+        return trained_config(arguments.checkpoint)
+    return load_config(arguments.config or DEMO)
+
+
 def run(arguments: AssignViewArguments) -> None:
     """Draw the assignments, and print how many positive points there are."""
     from ..model.backbone import STRIDES
     from ..visualise.assignment import draw_assignment
 
     rules = _rules(arguments)
-    scene = _scene(arguments)
+    if any(make_assigner(STRIDES, rule).needs_predictions for _, rule in rules):
+        rules, scene = _predicted(arguments, rules)
+    else:
+        scene = _scene(arguments)
     levels, out = arguments.levels, arguments.out
     shown = [level - 3 for level in levels]
     if not shown or not all(0 <= position < len(STRIDES) for position in shown):
@@ -119,10 +132,34 @@ def _rules_by_metric(
     return rules
 
 
-def _scene(arguments: AssignViewArguments) -> Scene:
-    """The drawn scene, the image of the data set, or the image file that the options choose."""
+def _predicted(
+    arguments: AssignViewArguments, rules: Sequence[tuple[str, Rule]]
+) -> tuple[list[tuple[str, Rule]], Scene]:
+    """The rules at the points that the checkpoint's network predicts for, and the scene with its predictions."""
+    from ..data.loader import Sample, collate
+    from ..engine.checkpoint import checkpoint_config, load_checkpoint, restore_detector
+
+    file = arguments.checkpoint
+    if file is None:
+        raise UsageError("--checkpoint: expected one, because a rule that is drawn reads predictions, got none")
+    content = load_checkpoint(file)
+    model = restore_detector(content, checkpoint_config(content, file), file).eval()
+    scene = _scene(arguments, content["class_names"])
+    size = int(scene.image.shape[1]), int(scene.image.shape[2])
+    ignore = torch.zeros(len(scene.boxes), dtype=torch.bool)
+    sample = Sample(scene.image, scene.boxes, scene.labels, ignore, image_id=0, file="", original_size=size)
+    with torch.no_grad():
+        predicted = model.head.in_pixels(model(collate([sample]).images))
+    scene = scene._replace(predictions=PointPredictions(predicted.ltrb_maps, predicted.class_maps))
+    return [(name, dataclasses.replace(rule, offset=model.assigner.offset)) for name, rule in rules], scene
+
+
+def _scene(arguments: AssignViewArguments, class_names: Sequence[str] | None = None) -> Scene:
+    """The drawn scene, the image of the data set, or the image file that the options choose.
+
+    Its labels are those of ``class_names``, where a network that knows these predicts.
+    """
     from ..data.images import read_image
-    from ..data.synthetic import draw_scene
     from ..visualise.assignment import Scene
 
     scene, index, image, boxes = arguments.scene, arguments.index, arguments.image, arguments.boxes
@@ -131,28 +168,46 @@ def _scene(arguments: AssignViewArguments) -> Scene:
     if (image is None) != (boxes is None):
         raise UsageError("--image and --boxes: expected both or neither")
     if image is not None and boxes is not None:
-        pixels = read_image(str(image), arguments.settings.data.max_pixels)
-        return Scene(pixels, _read_boxes(boxes), torch.zeros(0, 4))
+        if class_names is not None:
+            raise UsageError("--boxes: expected rules that read no predictions, because the file names no classes")
+        pixels, found = read_image(str(image), arguments.settings.data.max_pixels), _read_boxes(boxes)
+        return Scene(pixels, found, torch.zeros(0, 4), torch.zeros(len(found), dtype=torch.int64))
     if index is not None:
-        return _dataset_scene(arguments, index)
-    drawn = draw_scene(SCENE_SEED, DEFAULT_SCENE if scene is None else scene, SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS)
+        return _dataset_scene(arguments, index, class_names)
+    return _drawn_scene(DEFAULT_SCENE if scene is None else scene, class_names)
+
+
+def _drawn_scene(scene: int, class_names: Sequence[str] | None) -> Scene:
+    from ..data.synthetic import SHAPES, draw_scene
+    from ..visualise.assignment import Scene
+
+    drawn = draw_scene(SCENE_SEED, scene, SCENE_WIDTH, SCENE_HEIGHT, SCENE_OBJECTS)
+    names = [list(SHAPES)[label] for label in drawn.labels.tolist()]
+    known = list(SHAPES) if class_names is None else list(class_names)
+    if not set(names) <= set(known):
+        raise UsageError("--scene: expected --index, because the checkpoint does not know the classes of drawn scenes")
+    labels = torch.tensor([known.index(name) for name in names], dtype=torch.int64)
     pixels = torch.from_numpy(drawn.image).permute(2, 0, 1)
-    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4))
+    return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4), labels)
 
 
-def _dataset_scene(arguments: AssignViewArguments, index: int) -> Scene:
+def _dataset_scene(arguments: AssignViewArguments, index: int, class_names: Sequence[str] | None) -> Scene:
     from ..data import load_annotations
+    from ..data.classes import with_classes_of
     from ..data.loader import DetectionDataset
     from ..data.transforms import evaluation_transform
     from ..visualise.assignment import Scene
 
-    data = arguments.settings.data
-    annotations = load_annotations(data, arguments.split)
+    data, split = arguments.settings.data, arguments.split
+    annotations = load_annotations(data, split)
+    if class_names is not None:
+        annotations = with_classes_of(annotations, class_names, f"data.{split}", str(arguments.checkpoint))
     if not 0 <= index < len(annotations):
         raise UsageError(f"--index: expected 0 to {len(annotations) - 1}, got {index}")
     sample = DetectionDataset(annotations, evaluation_transform(data))[(0, index)]
     ignore = sample.ignore if data.ignore_regions else torch.zeros_like(sample.ignore)
-    return Scene(sample.image, sample.boxes[~sample.ignore], sample.boxes[ignore])
+    shown = ~sample.ignore
+    return Scene(sample.image, sample.boxes[shown], sample.boxes[ignore], sample.labels[shown])
 
 
 def _read_boxes(file: Path) -> Tensor:

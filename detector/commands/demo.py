@@ -40,23 +40,31 @@ def run(arguments: DemoArguments) -> None:
     out.mkdir(parents=True, exist_ok=True)
     assignment, detections, checkpoint = out / "assignment.png", out / "detections.png", out / CHECKPOINT
 
-    _heading("1. Which points learn which box")
+    # A rule that reads predictions is drawn by those of the trained network.
+    is_static = not config.assign.reads_predictions
     index = None if _is_drawn(config) else 0
-    assign_view.run(assign_view.AssignViewArguments(index=index, out=assignment, settings=config))
+    if is_static:
+        _heading("Which points learn which box")
+        assign_view.run(assign_view.AssignViewArguments(index=index, out=assignment, settings=config))
 
-    _heading("2. The untrained detector")
+    _heading("The untrained detector")
     images = evaluated_images(config, "val", training_images(config).class_names, "data.train")
     before = _score_untrained(config, images)
     print(f"AP {100 * before['AP']:.1f}   AP50 {100 * before['AP50']:.1f}")
 
-    _heading("3. Training")
+    _heading("Training")
     model = train.run(train.TrainArguments(out=out, overwrite=True, settings=config))
     assert model is not None  # only a dry run gives none
 
-    _heading("4. The trained detector")
+    _heading("The trained detector")
     after = eval.run(eval.EvalArguments(checkpoint=checkpoint, settings=config))
     assert after is not None  # only the further processes of torchrun get none
     _draw(model, images, detections)
+    if not is_static:
+        _heading("Which points learn which box")
+        assign_view.run(
+            assign_view.AssignViewArguments(checkpoint=checkpoint, index=index, out=assignment, settings=config)
+        )
 
     _heading("Done")
     print(_table(before, after.stats))
@@ -106,18 +114,23 @@ def _table(before: dict[str, float], after: dict[str, float]) -> str:
 def _next_steps(arguments: DemoArguments, checkpoint: Path) -> str:
     from ..runtime import to_type
 
-    config = () if arguments.config == DEMO else ("--config", arguments.config)
+    is_of_points = arguments.settings.assign.kind == "points"
+    config: tuple[str | Path, ...] = () if arguments.config == DEMO else ("--config", arguments.config)
     baseline = arguments.out.with_name(f"{arguments.out.name}_baseline")
+    # By the paper's baseline or, of another family, by the paper's rule.
+    other = (*config, "--assign.preset", "paper_baseline") if is_of_points else ()
     image = (
         ("--scene", "12")
         if _is_drawn(arguments.settings)
         else ("--config", arguments.out / "config.yaml", "--index", "1")
     )
-    metrics = ("--metrics", "pseudo_iou", "scaled_box", "center_radius")
+    rules = ("--metrics", "pseudo_iou", "scaled_box", "center_radius")
+    if not is_of_points:
+        rules = ("--presets", "authors_code", "atss", "pseudo_iou_atss")
     commands = (
-        to_type("demo", *config, "--assign.preset", "paper_baseline", "--out", baseline),
+        to_type("demo", *other, "--out", baseline),
         to_type("predict", "--checkpoint", checkpoint, "--limit", "16"),
-        to_type("assign-view", *image, *metrics, "--out", "view.png"),
+        to_type("assign-view", *image, *rules, "--out", "view.png"),
         to_type("train", "--help"),
     )
     return "\n".join(("try next:", *(f"  {command}" for command in commands)))

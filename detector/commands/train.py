@@ -169,8 +169,10 @@ def _headline(config: Config, images: Annotations, device: torch.device) -> str:
     from ..engine.optim import total_steps
 
     processes = f" in {world_size()} processes" if world_size() > 1 else ""
+    initial = config.assign.initial_rule()
+    first = "" if initial is None else f"{initial} for {config.assign.initial_iterations} steps, then "
     return (
         f"{len(images)} images, {len(images.boxes)} boxes, {len(images.class_names)} classes; "
         f"{total_steps(config, len(images))} steps of {config.train.batch_size} images on {device}{processes}; "
-        f"{config.assign.rule()}"
+        f"{first}{config.assign.rule()}"
     )

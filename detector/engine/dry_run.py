@@ -26,6 +26,7 @@ def describe_dry_run(config: Config, annotations: Annotations, device: torch.dev
     data_seconds = time.perf_counter() - started
     lines = [_data(config, annotations), _parameters(state), *_rates(config, total), *_first_batch(batch)]
     network = build_network(state.model)
+    state.step = first_step
     batch = batch.to(device)
     state.model.train()
     for _ in range(2):  # the first step also allocates, compiles and chooses algorithms

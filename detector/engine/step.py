@@ -36,7 +36,7 @@ def train_step(
     """
     model, optimizer, scaler = state.model, state.optimizer, state.scaler
     check_normalisation(model.config.model, batch.images.shape, is_training=True)
-    losses, assignment = forward(model, batch, network, previous)
+    losses, assignment = forward(model, batch, network, previous, state.step)
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(torch.stack(list(losses.values())).sum()).backward()
     scaler.unscale_(optimizer)
@@ -52,9 +52,13 @@ def train_step(
 
 
 def forward(
-    model: Detector, batch: Batch, network: nn.Module | None = None, previous: AssignmentLike | None = None
+    model: Detector,
+    batch: Batch,
+    network: nn.Module | None = None,
+    previous: AssignmentLike | None = None,
+    step: int | None = None,
 ) -> tuple[dict[str, Tensor], AssignmentLike]:
-    """The terms of the loss and the assignment of a batch.
+    """The terms of the loss and the assignment of a batch, after so many steps; see :meth:`Detector.assigner_at`.
 
     The assignment is written into the memory of ``previous`` if it fits there: on a CPU, fresh memory costs
     more than assigning.
@@ -63,8 +67,8 @@ def forward(
         predictions = (model if network is None else network)(batch.images)
     shapes = predictions.level_shapes
     out = _reusable(previous, shapes, batch.targets)
-    assignment = model.assign(shapes, batch.targets, batch.sizes, out, predictions)
-    return model.losses(predictions, assignment), assignment
+    assignment = model.assign(shapes, batch.targets, batch.sizes, out, predictions, step)
+    return model.losses(predictions, assignment, step), assignment
 
 
 def _reusable(

@@ -41,7 +41,10 @@ class Detector(nn.Module):
         self.config = config
         self.backbone = build_backbone(config.model, load_weights)
         rule = config.assign.rule()
-        self.assigner: Assigner = make_assigner(STRIDES, rule)
+        self.assigner: Assigner = make_assigner(STRIDES, rule, box_format="ltrb", score_kind="logits")
+        initial = config.assign.initial_rule()
+        # Predictions are of the points that detections are decoded from, whatever assigns.
+        self.initial_assigner = None if initial is None else make_assigner(STRIDES, initial, self.assigner.offset)
         # Where boxes choose points, targets are in pixels, as the predictions that a rule compares them with.
         in_strides = isinstance(rule, AssignRule) and rule.normalize_by_stride
         self.head = Head(config.model, num_classes, STRIDES, in_strides)
@@ -62,6 +65,12 @@ class Detector(nn.Module):
             normalised = normalised.contiguous(memory_format=torch.channels_last)
         return self.head(list(self.backbone(normalised).values()))  # type: ignore[no-any-return]
 
+    def assigner_at(self, step: int | None) -> Assigner:
+        """The assigner after so many steps of training; None: that of a trained network."""
+        if step is None or self.initial_assigner is None or step >= self.config.assign.initial_iterations:
+            return self.assigner
+        return self.initial_assigner
+
     def assign(
         self,
         level_shapes: tuple[tuple[int, int], ...],
@@ -69,6 +78,7 @@ class Detector(nn.Module):
         sizes: Tensor,
         out: AssignmentLike | None = None,
         predictions: Predictions | None = None,
+        step: int | None = None,
     ) -> AssignmentLike:
         """What the points of a batch learn.
 
@@ -78,11 +88,12 @@ class Detector(nn.Module):
             sizes: (B, 2), height and width of the images without padding.
             out: an earlier result for as many images, points and boxes to write into; it is returned.
             predictions: of the same batch, as the head leaves them; without them, rules that read any raise ValueError.
+            step: how many steps of training were taken; None: of a trained network.
         """
-        data, read = self.config.data, None
-        if predictions is not None and self.assigner.needs_predictions:
+        data, assigner, read = self.config.data, self.assigner_at(step), None
+        if predictions is not None and assigner.needs_predictions:
             read = PointPredictions(predictions.ltrb_maps, predictions.class_maps)
-        return self.assigner(
+        return assigner(
             level_shapes,
             targets.boxes,
             targets.labels,
@@ -94,10 +105,12 @@ class Detector(nn.Module):
             out=out,
         )
 
-    def losses(self, predictions: Predictions, assignment: AssignmentLike) -> dict[str, Tensor]:
-        """The terms of the loss; see :func:`detector.model.losses.detection_losses`."""
+    def losses(
+        self, predictions: Predictions, assignment: AssignmentLike, step: int | None = None
+    ) -> dict[str, Tensor]:
+        """The terms of the loss of what :meth:`assign` gave at the same step; see :func:`detection_losses`."""
         quality = None
-        if isinstance(assignment, TopKAssignment) and self.assigner.needs_predictions:
+        if isinstance(assignment, TopKAssignment) and self.assigner_at(step).needs_predictions:
             quality = assignment.score
         return detection_losses(predictions, assignment, self.config.loss, quality)
 

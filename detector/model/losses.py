@@ -45,8 +45,8 @@ def detection_losses(
         assignment: what the points learn.
         config: the loss's switches.
         quality: (B, P) float32 in [0, 1], the soft targets of the class scores, which weigh the boxes too and whose
-            sum divides both terms, a cross entropy and the box loss; None: a class score learns 1 at every positive, by
-            the focal loss.
+            sum divides both terms, the quality focal loss and the box loss; None: a class score learns 1 at every
+            positive, by the focal loss.
 
     Returns:
         ``class``, ``box`` and, with a centerness output, ``centerness``.
@@ -98,7 +98,7 @@ def _fused_losses(
             maps, labels, config.focal_alpha, config.focal_gamma, weighting.num_positive
         )
     else:
-        class_loss = pseudo_iou_ops.quality_focal_loss(maps, labels, quality, 0.0, weighting.weight_sum)
+        class_loss = pseudo_iou_ops.quality_focal_loss(maps, labels, quality, config.quality_beta, weighting.weight_sum)
     losses = {
         "class": class_loss,
         "box": pseudo_iou_ops.ltrb_iou_loss(
@@ -159,7 +159,7 @@ def giou_loss(ltrb: Tensor, target: Tensor) -> Tensor:
 
 
 def _class_loss(logits: Tensor, labels: Tensor, config: LossConfig, quality: Tensor | None) -> Tensor:
-    """The focal loss of targets of 1, or the cross entropy of soft ones; summed."""
+    """The focal loss of targets of 1, or the quality focal loss of soft ones; summed."""
     logits = logits.float()
     classes = torch.arange(logits.shape[-1], device=logits.device)
     targets = (labels.unsqueeze(-1) == classes).float()
@@ -167,7 +167,8 @@ def _class_loss(logits: Tensor, labels: Tensor, config: LossConfig, quality: Ten
         losses = sigmoid_focal_loss(logits, targets, config.focal_alpha, config.focal_gamma)
     else:
         targets = targets * quality.unsqueeze(-1)
-        losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        errors = (targets - logits.sigmoid()).abs()
+        losses = errors**config.quality_beta * binary_cross_entropy_with_logits(logits, targets, reduction="none")
     total: Tensor = (losses * (labels != IGNORED).unsqueeze(-1)).sum()
     return total
 

@@ -23,9 +23,14 @@ class Kept(NamedTuple):
     boxes_without_positive: float
 
 
-def kept_by(rule: Rule, annotations: Annotations, data: DataConfig) -> Kept:
-    """Assign every image of a data set at the size that it is evaluated at; crowd and difficult boxes are left out."""
+def kept_by(rule: Rule, annotations: Annotations, data: DataConfig) -> Kept | None:
+    """Assign every image of a data set at the size that it is evaluated at; crowd and difficult boxes are left out.
+
+    None for a rule that reads predictions: what it keeps changes with the network.
+    """
     assigner = make_assigner(STRIDES, rule)
+    if assigner.needs_predictions:
+        return None
     inside_rule = _without_metric(rule)
     positive = inside = unmatched = boxes = 0
     for index in range(len(annotations)):

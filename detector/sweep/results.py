@@ -31,8 +31,9 @@ class Result:
 
     cell: str
     seed: int
-    kept_points: float
-    boxes_without_positive: float
+    kept_points: float | None
+    """None, and the next too: the rule reads predictions."""
+    boxes_without_positive: float | None
     steps: int
     seconds: float
     """Of training, whatever it was interrupted by; loading the data set, saving and evaluating do not count."""
@@ -81,11 +82,16 @@ def _result(row: dict[str, str]) -> Result:
     return Result(
         row["cell"],
         int(row["seed"]),
-        float(row["kept_points"]),
-        float(row["boxes_without_positive"]),
+        _share(row["kept_points"]),
+        _share(row["boxes_without_positive"]),
         int(row["steps"]),
         float(row["seconds"]),
         row["commit"],
         row["settings"],
         figures,
     )
+
+
+def _share(text: str) -> float | None:
+    """A percentage, which csv writes as an empty field where it is None."""
+    return float(text) if text else None

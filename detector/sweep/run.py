@@ -209,7 +209,7 @@ def _is_finished(cell: Cell, seed: int, config: Config, results: Sequence[Result
 def _result(
     cell: Cell,
     config: Config,
-    kept: Kept,
+    kept: Kept | None,
     figures: dict[str, float],
     metrics: Sequence[str],
     steps: int,
@@ -221,8 +221,8 @@ def _result(
     return Result(
         cell.name,
         config.train.seed,
-        100 * kept.points,
-        100 * kept.boxes_without_positive,
+        None if kept is None else 100 * kept.points,
+        None if kept is None else 100 * kept.boxes_without_positive,
         steps,
         round(seconds, 1),
         source_commit() or "",

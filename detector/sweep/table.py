@@ -9,6 +9,7 @@ from .results import Result
 from .seeds import mean_and_deviation, paired_difference
 
 NOT_RUN = "not run"
+READS_PREDICTIONS = "reads predictions"
 
 
 def markdown_table(sweep: Sweep, results: Sequence[Result]) -> str:
@@ -19,8 +20,8 @@ def markdown_table(sweep: Sweep, results: Sequence[Result]) -> str:
         *_figures(sweep, runs),
         *_difference(sweep, runs),
         ("runs", {name: str(len(own)) for name, own in runs.items()}),
-        ("kept points", {name: f"{own[0].kept_points:.1f}" for name, own in runs.items() if own}),
-        ("boxes without positive", {name: f"{own[0].boxes_without_positive:.1f}" for name, own in runs.items() if own}),
+        ("kept points", {name: _share(own[0].kept_points) for name, own in runs.items() if own}),
+        ("boxes without positive", {name: _share(own[0].boxes_without_positive) for name, own in runs.items() if own}),
     ]
     header = ["cell", *(title for title, _ in columns)]
     rows = [[cell.name, *(texts.get(cell.name, "") for _, texts in columns)] for cell in sweep.cells]
@@ -73,6 +74,10 @@ def _note(sweep: Sweep, runs: _Runs) -> str:
     if commits:
         sentences.append(f"Commit {', '.join(commits)}.")
     return " ".join(sentences)
+
+
+def _share(percent: float | None) -> str:
+    return READS_PREDICTIONS if percent is None else f"{percent:.1f}"
 
 
 def _figure(values: Sequence[float]) -> str:

@@ -18,6 +18,8 @@ from pseudo_iou_ops import (
     AssignmentLike,
     AssignRule,
     Atss,
+    PointPredictions,
+    TaskAligned,
     TopKAssignment,
     assign,
     centerness,
@@ -50,11 +52,17 @@ CONTOUR_SAMPLES = 160  # a side
 
 
 class Scene(NamedTuple):
-    """``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise."""
+    """An image, its boxes, and what a network predicts of it.
+
+    ``image`` (3, H, W) uint8, ``boxes`` (M, 4) x1 y1 x2 y2 in pixels, ``ignore_boxes`` (K, 4) likewise, ``labels`` (M,)
+    int64; ``predictions`` as a head leaves them, distances in pixels and logits, for rules that read them.
+    """
 
     image: Tensor
     boxes: Tensor
     ignore_boxes: Tensor
+    labels: Tensor
+    predictions: PointPredictions | None = None
 
 
 class Level(NamedTuple):
@@ -89,7 +97,7 @@ def draw_assignment(
 
     Args:
         scene: the image and its boxes.
-        rules: one per column.
+        rules: one per column; one that reads predictions needs the scene's.
         strides: of all levels, P3 first: the assignment sees all of them, of the image padded as in training.
         shown: the levels to draw, as positions in ``strides``.
         file: where to write; the ending names the format.
@@ -170,11 +178,11 @@ def _levels(height: int, width: int, strides: Sequence[int]) -> list[Level]:
 
 def _column(scene: Scene, rule: Rule, levels: list[Level]) -> Column:
     shapes, strides = [level.shape for level in levels], [level.stride for level in levels]
-    targets = scene.boxes, torch.zeros(len(scene.boxes), dtype=torch.int64), torch.tensor([0, len(scene.boxes)])
-    assigner = make_assigner(strides, rule)
-    result = assigner(
+    targets = scene.boxes, scene.labels, torch.tensor([0, len(scene.boxes)])
+    result = make_assigner(strides, rule, box_format="ltrb", score_kind="logits")(
         shapes,
         *targets,
+        predictions=scene.predictions,
         ignore_boxes=scene.ignore_boxes,
         ignore_offsets=torch.tensor([0, len(scene.ignore_boxes)]),
     )
@@ -329,6 +337,9 @@ def rule_title(rule: Rule) -> str:
     """A rule in a few words."""
     if isinstance(rule, Atss):
         return f"ATSS by {ATSS_METRICS[rule.metric]}, {rule.k} closest a level"
+    if isinstance(rule, TaskAligned):
+        overlap = {"iou": "IoU", "ciou": "CIoU"}[rule.iou]
+        return f"task-aligned, {rule.k} best a box by $p^{{{rule.alpha:g}}}\\,${overlap}$^{rule.beta}$"
     title = METRIC_TITLES[rule.metric].format(rule.threshold)
     if rule.ignore_threshold is not None:
         title += f" (ignored from {rule.ignore_threshold:g})"

@@ -41,6 +41,38 @@ def grid_offset(points: Tensor, stride: float) -> float:
     return float(points[0, 0]) / stride if len(points) else 0.5
 
 
+class GridReader:
+    """The shapes and the offset of regular grids, read from their points once for as many points, if they are square.
+
+    A steady training then never waits for the device. Grids that are not square are read each time, because others of
+    as many points may follow: images of one longer side, wide and tall. Of these a square alone has the most points.
+    If others come nevertheless, points on a CPU are read anew, and points on a device fail an assertion there.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[Tensor, list[tuple[int, int]], float]] = {}
+
+    @torch.compiler.disable
+    def read(self, points: Tensor, strides: Sequence[float]) -> tuple[list[tuple[int, int]], float]:
+        """L times (H, W), and where points lie in their cells; the arguments are those of :func:`grid_shapes`."""
+        key = len(points), points.device, points.dtype, tuple(strides)
+        if key in self._known:
+            known, shapes, offset = self._known[key]
+            agree = (points == known).all()
+            if not points.is_cpu:
+                torch._assert_async(agree, "points: expected the grids of earlier calls with as many points")
+            if not points.is_cpu or agree:
+                return shapes, offset
+        shapes, offset = grid_shapes(points, strides), grid_offset(points, strides[0])
+        if all(height == width for height, width in shapes):
+            self._known[key] = points.detach().clone(), shapes, offset
+        return shapes, offset
+
+    def __reduce__(self) -> tuple[type[GridReader], tuple[()]]:
+        """A copy reads for itself: what is known may lie on a device that it has not."""
+        return GridReader, ()
+
+
 def grids_of_priors(points: Tensor, strides: Tensor) -> tuple[list[tuple[int, int]], list[float], float]:
     """Shapes, strides and offset of regular grids, from each point and its stride; this waits for the device.
 

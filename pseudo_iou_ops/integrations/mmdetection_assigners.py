@@ -2,6 +2,7 @@
 
     register_assigners()  # e.g. in a module that custom_imports names
     assigner = dict(type="FusedATSSAssigner", topk=9)  # in place of ATSSAssigner
+    assigner = dict(type="FusedTaskAlignedAssigner", topk=13)  # in place of TaskAlignedAssigner
 
 Each takes one image a call, as mmdetection's own, and finds the shapes of the levels in the priors, which it reads on
 the host.
@@ -9,16 +10,19 @@ the host.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import presets
 from ..encodings import to_class_labels, to_mmdetection
 from ..packing import pack_boxes
+from ..protocols import PointPredictions
 from ..top_k import TopKAssignment
 from ..top_k_assigner import TopKAssigner
-from ..top_k_rules import Atss
+from ..top_k_rules import Atss, TopKRule
 from ._grid import grids_of_priors
 
 _OVERLAPS = {"type": "BboxOverlaps2D"}
@@ -82,6 +86,64 @@ class FusedATSSAssigner:
         return _result(_assign(self.rule, points, strides, gt_instances), gt_instances)
 
 
+class FusedTaskAlignedAssigner:
+    """mmdetection's ``TaskAlignedAssigner``, for heads with one square anchor a point: TOODHead.
+
+    Args:
+        topk: points of a box.
+        anchor_scale: the anchors' side in strides, ``octave_base_scale`` of the anchor generator.
+        iou_calculator: mmdetection's default alone.
+
+    Raises:
+        ValueError: an argument asks for what is not supported.
+
+    Examples:
+        >>> import pickle
+        >>> from pseudo_iou_ops.integrations.mmdetection_assigners import FusedTaskAlignedAssigner
+        >>> pickle.loads(pickle.dumps(FusedTaskAlignedAssigner(topk=13))).rule.k
+        13
+    """
+
+    def __init__(self, topk: int, anchor_scale: float = 8.0, iou_calculator: dict[str, Any] = _OVERLAPS) -> None:
+        _check_overlaps(iou_calculator)
+        self.anchor_scale = anchor_scale
+        self.rule = replace(presets.tood, k=topk)
+
+    def assign(
+        self,
+        pred_instances: Any,
+        gt_instances: Any,
+        gt_instances_ignore: Any = None,
+        alpha: float = 1,
+        beta: int = 6,
+    ) -> Any:
+        """One image's ``AssignResult``; ``max_overlaps`` is 0, not -1e8, where an anchor has no box.
+
+        Its ``assign_metrics`` (P,) are the alignments ``score^alpha * IoU^beta`` of the matches, 0 elsewhere.
+
+        Args:
+            pred_instances: with ``priors`` (P, 4), anchors x1 y1 x2 y2 in pixels, ``bboxes`` (P, 4), decoded, and
+                ``scores`` (P, C), probabilities.
+            gt_instances: with ``bboxes`` (M, 4) and ``labels`` (M,).
+            gt_instances_ignore: not read, as by mmdetection's own.
+            alpha: power of the score, 0 or more.
+            beta: power of the IoU, a whole number from 0 to 8.
+
+        Raises:
+            ValueError: the anchors are not one regular grid of squares a level, or a power is out of its domain.
+            TypeError: ``beta`` is no integer.
+        """
+        points, strides = _anchors(pred_instances.priors, self.anchor_scale)
+        rule, scores = replace(self.rule, alpha=alpha, beta=beta), pred_instances.scores.detach()
+        predictions = PointPredictions(pred_instances.bboxes.unsqueeze(0), scores.unsqueeze(0))
+        assignment = _assign(rule, points, strides, gt_instances, predictions)
+        result = _result(assignment, gt_instances)
+        own = scores.gather(1, assignment.labels[0].clamp(min=0).unsqueeze(1)).squeeze(1)
+        alignments = own**alpha * result.max_overlaps**beta
+        result.assign_metrics = torch.where(assignment.matched[0] >= 0, alignments, 0).to(points.dtype)
+        return result
+
+
 def register_assigners(replace: bool = False) -> None:
     """Add the assigners of this module to mmdetection's ``TASK_UTILS``, by the names of their classes; once.
 
@@ -108,7 +170,7 @@ def register_assigners(replace: bool = False) -> None:
             TASK_UTILS.register_module(name=name, module=assigner, force=True)
 
 
-_ASSIGNERS: tuple[type[Any], ...] = (FusedATSSAssigner,)
+_ASSIGNERS: tuple[type[Any], ...] = (FusedATSSAssigner, FusedTaskAlignedAssigner)
 
 
 def _check_overlaps(iou_calculator: dict[str, Any]) -> None:
@@ -121,11 +183,18 @@ def _anchors(priors: Tensor, anchor_scale: float) -> tuple[Tensor, Tensor]:
     return (priors[:, :2] + priors[:, 2:]) / 2, (priors[:, 2] - priors[:, 0]) / anchor_scale
 
 
-def _assign(rule: Atss, points: Tensor, point_strides: Tensor, gt_instances: Any) -> TopKAssignment:
-    """One image, whose points carry their strides."""
+def _assign(
+    rule: TopKRule,
+    points: Tensor,
+    point_strides: Tensor,
+    gt_instances: Any,
+    predictions: PointPredictions | None = None,
+) -> TopKAssignment:
+    """One image, whose points carry their strides; predicted are corners and probabilities."""
     shapes, strides, offset = grids_of_priors(points, point_strides)
+    assigner = TopKAssigner(strides, rule, offset, box_format="xyxy", score_kind="probabilities")
     targets = pack_boxes([gt_instances.bboxes], [gt_instances.labels])
-    return TopKAssigner(strides, rule, offset)(shapes, *targets)  # type: ignore[no-any-return]
+    return assigner(shapes, *targets, predictions=predictions)  # type: ignore[no-any-return]
 
 
 def _result(assignment: TopKAssignment, gt_instances: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from detector.assign_config import AssignConfig
+from detector.assign_config import AssignConfig, Kind
 from detector.config import Config, LossConfig, load_config
 from detector.data import load_annotations
 from detector.data.loader import Batch, DetectionDataset, collate
@@ -19,7 +19,8 @@ from detector.engine.train import build_network, new_state
 from detector.evaluation.gather import gather_lists
 
 CPU = torch.device("cpu")
-VARIANTS = ("paper", "weighted by centerness", "atss")
+KINDS: dict[str, Kind] = {"paper": "points", "weighted by centerness": "points", "atss": "atss", "tood": "task_aligned"}
+VARIANTS = tuple(KINDS)
 SPLITS = ("dense", "one empty", "all empty")
 
 
@@ -31,7 +32,7 @@ def variant(config: Config, name: str) -> Config:
         config,
         model=model,
         loss=LossConfig(weight_boxes_by_centerness=is_weighted),
-        assign=AssignConfig(kind="atss" if name == "atss" else "points"),
+        assign=AssignConfig(kind=KINDS[name]),
     )
 
 

@@ -24,7 +24,10 @@ def total_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
     return torch.stack(list(losses.values())).sum()
 
 
-@pytest.mark.parametrize("changes", [{}, {"model": {"centerness": True}}, {"assign": {"kind": "atss"}}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"model": {"centerness": True}}, {"assign": {"kind": "atss"}}, {"assign": {"kind": "task_aligned"}}],
+)
 def test_loss_and_gradients_of_one_graph(config: Config, batch: Batch, changes: dict[str, dict[str, Any]]) -> None:
     config = changed(config, changes)
     eager = build_model(config, CLASSES, CPU)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from detector.assign_config import AssignConfig, Kind
 from detector.cli import main
 from detector.commands.demo import DemoArguments, _next_steps
 from detector.config import Config, config_to_yaml
@@ -23,9 +24,13 @@ def suggested(text: str) -> list[list[str]]:
     return [command[3:] for command in commands]
 
 
-@pytest.mark.parametrize("data_format", ["synthetic", "coco"])
+@pytest.mark.parametrize(
+    ("data_format", "kind"),
+    [("synthetic", "points"), ("coco", "points"), ("coco", "atss"), ("synthetic", "task_aligned")],
+)
 def test_the_demo_and_what_it_suggests(
     data_format: str,
+    kind: Kind,
     config: Config,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -33,6 +38,7 @@ def test_the_demo_and_what_it_suggests(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     short = dataclasses.replace(config, train=dataclasses.replace(config.train, iterations=2))
+    short = dataclasses.replace(short, assign=AssignConfig(kind=kind))
     if data_format == "coco":
         short = dataclasses.replace(short, data=as_coco(short))
     Path("my config.yaml").write_text(config_to_yaml(short), encoding="utf-8")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from detector_samples import CLASSES, CPU, VARIANTS, changed
+from recorder import WAITS_FOR_THE_DEVICE, Recorder
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from detector.config import Config
 from detector.data.loader import Batch
@@ -39,37 +39,6 @@ def test_every_parameter_gets_a_finite_gradient(
         assert bool(parameter.grad.isfinite().all()), name
 
 
-class Recorder(TorchDispatchMode):
-    """The names of the operators that run, and whether an index was a mask."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.removeprefix("aten::")
-        if name in ("index", "index_put", "index_put_"):
-            masks = [index for index in args[1] if index is not None and index.dtype == torch.bool]
-            name = "masked " + name if masks else name
-        self.names.add(name)
-        return func(*args, **(kwargs or {}))
-
-
-WAITS_FOR_THE_DEVICE = {
-    "nonzero",
-    "item",
-    "_local_scalar_dense",
-    "is_nonzero",
-    "masked_select",
-    "masked index",
-    "masked index_put",
-    "masked index_put_",
-    "unique",
-    "_unique2",
-    "equal",
-}
-
-
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_the_loss_never_waits_for_the_device(config: Config, batch: Batch, changes: dict[str, dict[str, Any]]) -> None:
     model = build_model(changed(config, changes), CLASSES, CPU)
@@ -78,7 +47,7 @@ def test_the_loss_never_waits_for_the_device(config: Config, batch: Batch, chang
         assignment = model.assign(predictions.level_shapes, batch.targets, batch.sizes, predictions=predictions)
         losses = model.losses(predictions, assignment)
         torch.stack(list(losses.values())).sum().backward()
-    assert {"assign", "assign_atss"} & {name.rpartition("::")[2] for name in recorder.names}
+    assert {"assign", "assign_atss", "assign_task_aligned"} & {name.rpartition("::")[2] for name in recorder.names}
     assert not recorder.names & WAITS_FOR_THE_DEVICE
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from detector_samples import CLASSES, CPU, FAMILIES, changed, one_map
+from detector_samples import CLASSES, CPU, FAMILIES, changed
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 import detector.engine.train as engine
-from detector.cli import main
-from detector.config import Config, LossConfig, OptimConfig, check_config, config_from_dict, config_to_yaml
+from detector.config import Config, LossConfig, OptimConfig, check_config, config_from_dict
 from detector.data import Annotations
 from detector.data.loader import Batch
 from detector.engine.checkpoint import TrainingState, load_checkpoint
@@ -26,24 +23,15 @@ from detector.engine.step import train_step
 from detector.engine.train import build_model, train
 from detector.errors import UsageError
 from detector.model.backbone import STRIDES
-from detector.model.head import Predictions
-from detector.model.losses import detection_losses, giou_loss
 from detector.runtime import score
-from detector.sweep import Cell, Sweep
-from detector.sweep.kept import kept_by
-from detector.sweep.plot import draw_sweep
-from detector.sweep.results import Result
 from pseudo_iou_ops import (
     BACKGROUND,
-    IGNORED,
     Assigner,
-    Assignment,
     AssignRule,
     PointPredictions,
     TopKAssignment,
     assign,
     level_points,
-    presets,
 )
 
 
@@ -107,56 +95,6 @@ def test_a_run_that_broke_off_goes_on_bit_for_bit(
         assert all(torch.equal(value, found[part][name]) for name, value in whole[part].items())
 
 
-def soft_example() -> tuple[Predictions, Tensor, Tensor, Tensor]:
-    """One image, four points, two classes: positive of class 1, background, ignored, positive of class 0."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(1, 4, 2, generator=generator)
-    ltrb, target = (torch.rand(1, 4, 4, generator=generator) * 50 + 0.5 for _ in range(2))
-    predictions = Predictions(one_map(logits), one_map(ltrb), None)
-    return predictions, target, torch.tensor([[1, BACKGROUND, IGNORED, 0]]), torch.tensor([[0.75, 0.0, 0.0, 0.5]])
-
-
-@pytest.mark.parametrize("implementation", ["fused", "torch"])
-def test_soft_targets_weigh_classes_and_boxes(implementation: Any) -> None:
-    predictions, target, labels, quality = soft_example()
-    zero = torch.zeros(1, 4)
-    counts = torch.tensor([2]), torch.tensor([1, 1])
-    assignment = TopKAssignment(labels, labels, target, zero, quality, *counts)
-    config = LossConfig(implementation, box="giou")
-    losses = detection_losses(predictions, assignment, config, quality)
-    logits = predictions.class_logits[0, [0, 1, 3]]  # the ignored point is left out
-    soft = torch.tensor([[0.0, 0.75], [0.0, 0.0], [0.5, 0.0]])
-    errors = binary_cross_entropy_with_logits(logits, soft, reduction="none")
-    torch.testing.assert_close(losses["class"], errors.sum() / 1.25)
-    boxes = giou_loss(predictions.ltrb[0, [0, 3]], target[0, [0, 3]])
-    torch.testing.assert_close(losses["box"], (0.75 * boxes[0] + 0.5 * boxes[1]) / 1.25)
-
-
-@pytest.mark.parametrize("implementation", ["fused", "torch"])
-def test_few_good_matches_do_not_make_a_batch_weigh_more(implementation: Any) -> None:
-    predictions, target, labels, quality = soft_example()
-    assignment = TopKAssignment(labels, labels, target, quality, quality, torch.tensor([2]), torch.tensor([1, 1]))
-    config = LossConfig(implementation)
-    whole = detection_losses(predictions, assignment, config, quality)["box"] * 1.25
-    poor = detection_losses(predictions, assignment, config, quality / 100)["box"]  # a sum of 0.0125 divides as 1
-    torch.testing.assert_close(poor, whole / 100)
-
-
-def test_the_centerness_of_a_top_k_result_is_that_of_its_distances(config: Config, batch: Batch) -> None:
-    """An assignment of points, given as boxes that chose, makes the same losses in every bit."""
-    config = changed(config, {"model": {"centerness": True}, "loss": {"weight_boxes_by_centerness": True}})
-    model = build_model(config, CLASSES, CPU)
-    predictions = model(batch.images)
-    points = model.assign(predictions.level_shapes, batch.targets, batch.sizes)
-    assert isinstance(points, Assignment)
-    zero = torch.zeros_like(points.centerness)
-    chosen = TopKAssignment(points.matched, points.labels, points.ltrb, zero, zero, points.num_pos, points.pos_per_box)
-    assert int(chosen.num_pos.sum()) > 0
-    expected, given = model.losses(predictions, points), model.losses(predictions, chosen)
-    assert expected.keys() == {"class", "box", "centerness"}
-    assert all(torch.equal(given[name], expected[name]) for name in expected)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -174,58 +112,46 @@ def test_the_centerness_of_a_top_k_result_is_that_of_its_distances(config: Confi
             {"assign": {"kind": "atss", "atss": {"preset": "paper"}}},
             "assign.atss.preset: expected 'atss', .* got 'paper'",
         ),
-        ({"assign": {"kind": "hungarian"}}, "assign.kind: expected 'points' .* got 'hungarian'"),
+        (
+            {"assign": {"kind": "atss", "task_aligned": {"alpha": 0.5}}},
+            "assign.task_aligned.alpha: expected no value with assign.kind atss, which does not read it, got 0.5",
+        ),
+        (
+            {"assign": {"kind": "task_aligned", "atss": {"k": 5}}},
+            "assign.atss.k: expected no value with assign.kind task_aligned, which does not read it, got 5",
+        ),
+        (
+            {"assign": {"kind": "task_aligned", "initial_iterations": 9, "atss": {"k": 50}}},
+            r"assign.atss.k: expected an integer in \[1, 32\], got 50",
+        ),
+        (
+            {"assign": {"kind": "task_aligned", "task_aligned": {"beta": 9}}},
+            r"assign.task_aligned.beta: expected an integer in \[0, 8\], got 9",
+        ),
+        (
+            {"assign": {"initial_iterations": 9}},
+            "assign.initial_iterations: expected 0 with assign.kind points, which reads no predictions, got 9",
+        ),
+        ({"assign": {"initial_iterations": -1}}, "assign.initial_iterations: expected at least 0, got -1"),
+        (
+            {"loss": {"quality_beta": 2.0}},
+            "loss.quality_beta: expected 0 with assign.kind points, which gives no soft targets, got 2",
+        ),
+        (
+            {"assign": {"kind": "task_aligned"}, "model": {"centerness": True}},
+            "model.centerness: expected False with assign.kind task_aligned, whose class scores learn .*, got True",
+        ),
+        (
+            {"assign": {"kind": "task_aligned"}, "loss": {"weight_boxes_by_centerness": True}},
+            "loss.weight_boxes_by_centerness: expected False with assign.kind task_aligned, .*, got True",
+        ),
+        ({"assign": {"kind": "hungarian"}}, "assign.kind: expected 'points'.* got 'hungarian'"),
     ],
 )
 def test_what_belongs_to_another_family_is_refused_in_one_line(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         check_config(config_from_dict(values, source="file"))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_is_drawn_like_it_trains(
-    family: dict[str, dict[str, Any]], config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(config_to_yaml(changed(config, family)), encoding="utf-8")
-    options = ["--config", str(file), "--index", "1", "--levels", "3", "--out", str(tmp_path / "view.png")]
-    assert main(["assign-view", *options]) == 0
-    out, _ = capfd.readouterr()
-    assert re.match(r"atss: [1-9]\d* positive points", out)
-    assert (tmp_path / "view.png").stat().st_size > 10_000
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--presets", "atss", "--metrics", "none"], "--metrics, --thresholds, --presets: expected presets alone"),
-        (["--assign.kind", "atss", "--metrics", "none"], "expected none with assign.kind atss, which has no metrics"),
-        (["--presets", "papers"], "invalid choice 'papers'"),
-    ],
-)
-def test_columns_that_can_not_be_drawn(options: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["assign-view", *options]) == 2
-    _, err = capfd.readouterr()
-    assert message in err
-    assert err.count("\n") == 1
-
-
-def test_presets_of_every_family_side_by_side(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    names = ["paper", "atss", "pseudo_iou_atss"]
-    assert main(["assign-view", "--presets", *names, "--levels", "3", "--out", str(tmp_path / "view.png")]) == 0
-    out, _ = capfd.readouterr()
-    assert [line.partition(":")[0] for line in out.splitlines()[:3]] == names
-
-
-def test_what_a_sweep_tells_of_a_family(config: Config, annotations: Annotations, tmp_path: Path) -> None:
-    kept = kept_by(presets.atss, annotations, config.data)
-    assert 0 < kept.points < 1
-    assert kept.boxes_without_positive < 0.5
-    results = [Result(name, 0, 40.0, 1.5, 150, 61.5, "", "", {"AP": 9.0}) for name in ("points", "fcos", "atss")]
-    sweep = Sweep("title", ("AP",), (Cell("points"), Cell("fcos"), Cell("atss")))
-    draw_sweep(sweep, [presets.paper, presets.fcos, presets.atss], results, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 5_000
 
 
 class OwnAssigner(nn.Module):

@@ -66,10 +66,10 @@ class Head(nn.Module):
 class ScaledYolo(nn.Module):
     """A model of the YOLO family holds its assigner."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Any = RULE) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
-        self.assigner = YoloAssigner(CLASSES, STRIDES, RULE)
+        self.assigner = YoloAssigner(CLASSES, STRIDES, rule)
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
         targets = self.assigner(*inputs)
@@ -83,8 +83,9 @@ def features() -> list[Tensor]:
 def padded() -> list[Tensor]:
     boxes, labels = make_boxes(4, 6)
     points = level_points(SHAPES, STRIDES)
-    none = torch.zeros(1, len(points), CLASSES)
-    return [none, none[..., :4], points, labels.view(1, -1, 1), boxes.unsqueeze(0), torch.ones(1, 6, 1)]
+    scores = torch.rand(1, len(points), CLASSES)
+    predicted = boxes[torch.randint(6, (1, len(points)))] + torch.randn(1, len(points), 4)
+    return [scores, predicted, points, labels.view(1, -1, 1), boxes.unsqueeze(0), torch.ones(1, 6, 1)]
 
 
 def truths(kind: Callable[..., Any]) -> list[Any]:
@@ -111,6 +112,7 @@ MODELS: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
         lambda: (features(), truths(by_mmdetection)),
     ),
     "yolo": (lambda rule: ScaledYolo(), padded),
+    "yolo that reads predictions": (lambda rule: ScaledYolo(presets.yolov8), padded),
 }
 
 
@@ -206,7 +208,7 @@ def test_the_loss_of_a_replica_is_of_its_own_head(name: str) -> None:
     assert replica.compute_loss.__self__ is replica
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "yolo"])
+@pytest.mark.parametrize("name", [name for name in MODELS if "yolo" not in name])
 def test_a_second_adaptation_replaces_the_first(name: str) -> None:
     use = {"detectron2": detectron2.use_in_fcos, "mmdetection": mmdetection.use_in_fcos_head}.get(
         name, adapters.use_in_retinanet if "RetinaNet" in name else adapters.use_in_fcos

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import types
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 from pseudo_iou_ops import TopKAssignment, assign_top_k, level_points, pack_boxes, presets
 from pseudo_iou_ops.integrations import detectron2
 from pseudo_iou_ops.integrations._grid import grids_of_priors
-from pseudo_iou_ops.integrations.mmdetection_assigners import FusedATSSAssigner, register_assigners
-from pseudo_iou_ops.integrations.yolo import YoloAssigner
+from pseudo_iou_ops.integrations.mmdetection_assigners import (
+    FusedATSSAssigner,
+    FusedTaskAlignedAssigner,
+    register_assigners,
+)
 
 STRIDES = (8, 16, 32, 64, 128)
 SHAPES = [(20, 24), (10, 12), (5, 6), (3, 3), (2, 2)]
@@ -41,32 +45,6 @@ def expected_of(rule: Any, seed: int, offset: float, **predictions: Any) -> TopK
     return result
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("rule", [presets.pp_yoloe_atss, presets.atss])
-def test_a_rule_in_the_yolo_slot_gives_the_five_tensors(rule: Any, dtype: torch.dtype) -> None:
-    """The points say where they lie: the rule's own offset, 0 of atss, is not read."""
-    boxes, labels = make_boxes(1, 9)
-    padded, classes, mask = torch.full((1, 12, 4), torch.nan), torch.zeros(1, 12, 1), torch.zeros(1, 12, 1)
-    padded[0, :9], classes[0, :9, 0], mask[0, :9] = boxes, labels.float(), 1.0
-    scores, predicted = torch.rand(1, len(POINTS), CLASSES).to(dtype), torch.rand(1, len(POINTS), 4)
-    targets = YoloAssigner(CLASSES, STRIDES, rule)(scores, predicted, POINTS, classes, padded, mask)
-    expected = expected_of(rule, 1, offset=0.5)
-    assert torch.equal(targets.foreground, expected.matched >= 0)
-    rows = expected.matched[targets.foreground]
-    assert torch.equal(targets.gt_index[targets.foreground], rows)
-    assert torch.equal(targets.labels[targets.foreground], labels[rows])
-    assert torch.equal(targets.boxes[targets.foreground], boxes[rows])
-    assert torch.equal(targets.scores.sum(-1), expected.score.to(dtype))
-    assert [tensor.dtype for tensor in targets] == [torch.int64, torch.float32, dtype, torch.bool, torch.int64]
-
-
-def test_a_yolo_slot_refuses_what_it_can_not_do() -> None:
-    with pytest.raises(ValueError, match="soft: expected False with an Atss, whose matches score 1, got True"):
-        YoloAssigner(CLASSES, STRIDES, presets.atss, soft=True)
-    with pytest.raises(TypeError, match="rule: expected an AssignRule or an Atss, got str"):
-        YoloAssigner(CLASSES, STRIDES, "atss")  # type: ignore[arg-type]
-
-
 class Instances(NamedTuple):
     """Stands in for mmengine's InstanceData."""
 
@@ -74,7 +52,8 @@ class Instances(NamedTuple):
     labels: Tensor
 
 
-class AssignResult(NamedTuple):
+@dataclass
+class AssignResult:
     """Stands in for mmdetection's."""
 
     num_gts: int
@@ -95,7 +74,7 @@ class Registry(dict[str, type]):
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """mmdetection's assigners and registry, as far as the adapter uses them."""
-    registry = Registry(ATSSAssigner=object)
+    registry = Registry(ATSSAssigner=object, TaskAlignedAssigner=object)
     members: dict[str, dict[str, Any]] = {
         "mmdet": {},
         "mmdet.models": {},
@@ -128,14 +107,59 @@ def test_mmdetections_atss_is_called_as_its_heads_call_it(registry: Registry, of
     assert (nothing.num_gts, nothing.gt_inds.any(), nothing.labels.unique().tolist()) == (0, False, [-1])
 
 
-def test_registered_assigners_can_be_pickled_and_replace_their_models(registry: Registry) -> None:
+@pytest.mark.parametrize("powers", [{}, {"alpha": 0.5, "beta": 2}])
+def test_mmdetections_task_aligned_is_called_as_its_head_calls_it(registry: Registry, powers: dict[str, Any]) -> None:
+    boxes, labels = make_boxes(2, 9)
+    random = torch.Generator().manual_seed(0)
+    centers = level_points(SHAPES, STRIDES, 0.0)
+    half = 4 * POINT_STRIDES[:, None]
+    predicted = boxes[torch.cdist(centers, (boxes[:, :2] + boxes[:, 2:]) / 2).argmin(1)]
+    predicted = predicted + 8 * torch.randn(predicted.shape, generator=random)
+    scores = torch.rand(len(centers), CLASSES, generator=random).requires_grad_()
+    given = types.SimpleNamespace(
+        priors=torch.cat((centers - half, centers + half), dim=1), bboxes=predicted, scores=scores
+    )
+    assigner = FusedTaskAlignedAssigner(topk=13)
+    result = assigner.assign(given, Instances(boxes, labels), None, **powers)
+    expected = expected_of(
+        replace(presets.tood, **powers),
+        2,
+        offset=0.0,
+        pred_boxes=predicted[None],
+        scores=scores[None],
+        score_kind="probabilities",
+    )
+    assert result.num_gts == 9
+    assert torch.equal(result.gt_inds, expected.matched[0] + 1)
+    assert torch.equal(result.labels, expected.labels[0])
+    assert torch.equal(result.max_overlaps, expected.iou[0])
+    assert not result.assign_metrics.requires_grad
+    # What the head makes of the metrics is the score of the op.
+    normalised = torch.zeros(len(centers))
+    for row in range(9):
+        own = result.gt_inds == row + 1
+        if own.any():
+            metrics = result.assign_metrics[own]
+            normalised[own] = metrics / (metrics.max() + 1e-7) * result.max_overlaps[own].max()
+    torch.testing.assert_close(normalised, expected.score[0], rtol=1e-5, atol=1e-7)
+    assert not result.assign_metrics[result.gt_inds == 0].any()
+    nothing = assigner.assign(given, Instances(boxes[:0], labels[:0]))
+    assert (nothing.num_gts, nothing.gt_inds.any(), nothing.labels.unique().tolist()) == (0, False, [-1])
+    assert nothing.assign_metrics.shape == nothing.max_overlaps.shape == (len(centers),)
+    with pytest.raises(TypeError, match=r"^beta: expected an integer, got 2\.5$"):
+        assigner.assign(given, Instances(boxes, labels), beta=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [FusedATSSAssigner, FusedTaskAlignedAssigner])
+def test_registered_assigners_can_be_pickled_and_replace_their_models(registry: Registry, kind: Any) -> None:
     register_assigners()
     register_assigners()  # twice is no error
-    assert registry["FusedATSSAssigner"] is FusedATSSAssigner
-    assert registry["ATSSAssigner"] is object
+    name = kind.__name__.removeprefix("Fused")
+    assert registry[kind.__name__] is kind
+    assert registry[name] is object
     register_assigners(replace=True)
-    assert registry["ATSSAssigner"] is FusedATSSAssigner
-    assert pickle.loads(pickle.dumps(registry["ATSSAssigner"](topk=5))).rule.k == 5
+    assert registry[name] is kind
+    assert pickle.loads(pickle.dumps(registry[name](topk=5))).rule.k == 5
 
 
 @pytest.mark.parametrize(

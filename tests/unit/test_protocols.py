@@ -19,6 +19,7 @@ from pseudo_iou_ops import (
     TopKAssignment,
     assign,
     assign_top_k,
+    level_points,
     make_assigner,
     presets,
     to_class_labels,
@@ -100,9 +101,78 @@ def test_a_top_k_assigner_is_the_op_with_its_settings() -> None:
     assert not torch.equal(moved.matched, expected.matched)
 
 
+def some_predictions(seed: int, box_format: str, score_kind: str) -> PointPredictions:
+    """Maps of a head with 80 classes, by the level, of the two images."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = [torch.randn(2, 80, *shape, generator=generator) for shape in LEVEL_SHAPES]
+    ltrb = [torch.rand(2, 4, *shape, generator=generator) * 40 for shape in LEVEL_SHAPES]
+    if score_kind == "probabilities":
+        scores = [level.sigmoid() for level in scores]
+    if box_format == "ltrb":
+        return PointPredictions(ltrb, scores)
+    points = level_points(LEVEL_SHAPES, STRIDES)
+    flat = torch.cat([level.flatten(2) for level in ltrb], dim=2).transpose(1, 2)
+    return PointPredictions(torch.cat((points - flat[..., :2], points + flat[..., 2:]), dim=-1), scores)
+
+
+@pytest.mark.parametrize("score_kind", ["logits", "probabilities"])
+@pytest.mark.parametrize("box_format", ["xyxy", "ltrb"])
+def test_predictions_reach_the_op_in_the_encodings_of_the_assigner(box_format: Any, score_kind: Any) -> None:
+    assigner = make_assigner(STRIDES, presets.pp_yoloe, None, box_format, score_kind)
+    assert assigner.needs_predictions
+    assert f"box_format='{box_format}', score_kind='{score_kind}'" in repr(assigner)
+    predictions = some_predictions(3, box_format, score_kind)
+    for levels in (predictions.boxes, predictions.scores):
+        for level in levels:
+            level.requires_grad_()
+    result = assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS, predictions=predictions)
+    expected = assign_top_k(
+        BOXES,
+        LABELS,
+        OFFSETS,
+        LEVEL_SHAPES,
+        STRIDES,
+        presets.pp_yoloe,
+        pred_boxes=predictions.boxes,
+        scores=predictions.scores,
+        box_format=box_format,
+        score_kind=score_kind,
+    )
+    assert isinstance(result, TopKAssignment)
+    assert int(result.num_pos.sum()) > 9
+    assert all(torch.equal(one, two) for one, two in zip(result, expected, strict=True))
+    assert not result.score.requires_grad
+
+
+def test_a_rule_that_reads_predictions_has_to_get_those_it_reads() -> None:
+    assigner = make_assigner(STRIDES, presets.tood, box_format="ltrb")
+    with pytest.raises(
+        ValueError, match=r"^predictions: expected PointPredictions, which a TaskAligned reads, got None$"
+    ):
+        assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
+    objectness = [torch.zeros(2, 1, *shape) for shape in LEVEL_SHAPES]
+    with pytest.raises(ValueError, match=r"^predictions\.objectness: expected None, because a TaskAligned reads none"):
+        assigner(
+            LEVEL_SHAPES,
+            BOXES,
+            LABELS,
+            OFFSETS,
+            predictions=some_predictions(3, "ltrb", "logits")._replace(objectness=objectness),
+        )
+
+
+def test_an_atss_takes_predictions_and_does_not_read_them() -> None:
+    assigner = make_assigner(STRIDES, presets.pp_yoloe_atss, box_format="ltrb")
+    assert not assigner.needs_predictions
+    without = assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
+    given = assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS, predictions=some_predictions(3, "ltrb", "logits"))
+    assert all(torch.equal(one, two) for one, two in zip(five_fields(given), five_fields(without), strict=True))
+
+
 def test_the_family_of_a_rule_decides_the_class_of_its_assigner() -> None:
     assert isinstance(make_assigner(STRIDES, presets.fcos), PointAssigner)
     assert isinstance(make_assigner(STRIDES, presets.pp_yoloe_atss), TopKAssigner)
+    assert isinstance(make_assigner(STRIDES, presets.tood), TopKAssigner)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +181,8 @@ def test_the_family_of_a_rule_decides_the_class_of_its_assigner() -> None:
         ("strides", {"strides": [0], "rule": presets.atss}),
         ("rule", {"strides": [8], "rule": presets.paper}),
         ("offset", {"strides": [8], "rule": presets.atss, "offset": "0"}),
+        ("box_format", {"strides": [8], "rule": presets.tood, "box_format": "cxcywh"}),
+        ("score_kind", {"strides": [8], "rule": presets.tood, "score_kind": "sigmoid"}),
     ],
 )
 def test_a_bad_top_k_assigner_is_refused_when_made(argument: str, arguments: dict[str, Any]) -> None:
