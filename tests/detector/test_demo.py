@@ -51,6 +51,8 @@ def test_the_demo_and_what_it_suggests(
     assert [command[0] for command in commands] == ["demo", "predict", "assign-view", "train"]
     assert ("--scene" in commands[2]) == (data_format == "synthetic")
     assert "drawn" not in out
+    # The demo to compare another family with is the bundled one: minutes.
+    commands[0] += ["--train.iterations", "2", "--eval.limit", "2"]
     for command in commands:
         assert main(command) == 0, capfd.readouterr().err
     assert (tmp_path / "out_baseline" / "last.pt").is_file()

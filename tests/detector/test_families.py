@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from detector_samples import CLASSES, CPU, FAMILIES, changed
 from torch import Tensor, nn
 
 import detector.engine.train as engine
-from detector.config import Config, LossConfig, OptimConfig, check_config, config_from_dict
+from detector.cli import main
+from detector.config import Config, LossConfig, OptimConfig, check_config, config_from_dict, config_to_yaml
 from detector.data import Annotations
 from detector.data.loader import Batch
 from detector.engine.checkpoint import TrainingState, load_checkpoint
@@ -93,6 +95,33 @@ def test_a_run_that_broke_off_goes_on_bit_for_bit(
     for part in ("model", "average"):
         assert whole[part].keys() == found[part].keys()
         assert all(torch.equal(value, found[part][name]) for name, value in whole[part].items())
+
+
+def test_every_command_takes_a_family_that_reads_predictions(
+    config: Config, annotations: Annotations, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In mixed precision, across the end of the first iterations: tried, trained, gone on with, scored and exported."""
+    assign = {"kind": "task_aligned", "initial_iterations": 2}
+    config = changed(config, {"assign": assign, "train": {"iterations": 2, "amp": "bf16", "eval_every": 2}})
+    (tmp_path / "tood.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+    run, file = ["--config", str(tmp_path / "tood.yaml"), "--out", str(tmp_path / "run")], tmp_path / "run" / "last.pt"
+    longer = ["--resume", "--train.iterations", "4"]
+    commands = [
+        ["train", *run, "--dry-run"],
+        ["train", *run],
+        ["train", *run, *longer, "--dry-run"],
+        ["train", *run, *longer],
+        ["eval", "--checkpoint", str(file)],
+        ["export", "--checkpoint", str(file), "--format", "torch", "--no-nms", "--check", str(annotations.files[0])],
+    ]
+    commands[-1] += ["--data.eval-short-side", "160", "--data.max-side", "160"]  # a program takes no smaller ones
+    for command in commands:
+        assert main(command) == 0
+    out, _ = capfd.readouterr()
+    assert re.search(r"Atss\(.*\) for 2 steps, then TaskAligned\(", out)
+    assert len(re.findall(r"assignment: [1-9]\d* positive points", out)) == 2
+    assert load_checkpoint(file)["step"] == 4
+    assert "on 1 images boxes differ by up to" in out
 
 
 @pytest.mark.parametrize(

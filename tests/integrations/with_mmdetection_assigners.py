@@ -79,7 +79,7 @@ def predictions(priors: Tensor, boxes: Tensor, labels: Tensor, classes: int, ran
 
 
 def test_task_aligned_is_mmdetections_label_for_label() -> None:
-    """On 100 batches of COCO's boxes at 800 x 1333; its powers are torch's, so that scores agree to rounding."""
+    """On 100 batches of COCO's boxes at 800 x 1333: labels, overlaps and metrics, in every bit."""
     register_assigners()
     own, fused = TaskAlignedAssigner(topk=13), TASK_UTILS.build({"type": "FusedTaskAlignedAssigner", "topk": 13})
     workload, random, positives = CocoBoxes(images=2), torch.Generator().manual_seed(0), 0
@@ -87,9 +87,9 @@ def test_task_aligned_is_mmdetections_label_for_label() -> None:
         batch = workload.batch(seed)
         priors = anchors(batch.pyramid.level_shapes)
         for boxes, labels in zip(batch.boxes, batch.labels, strict=True):
-            given = predictions(priors, boxes, labels, 80, random) if len(boxes) else None
-            if given is None:
+            if len(boxes) == 0:
                 continue
+            given = predictions(priors, boxes, labels, 80, random)
             instances = InstanceData(bboxes=boxes, labels=labels)
             expected, found = (assigner.assign(given, instances, None, 1, 6) for assigner in (own, fused))
             assert torch.equal(found.gt_inds, expected.gt_inds)
@@ -98,25 +98,21 @@ def test_task_aligned_is_mmdetections_label_for_label() -> None:
             assert torch.equal(found.max_overlaps[is_positive], expected.max_overlaps[is_positive])
             assert torch.equal(found.assign_metrics, expected.assign_metrics)
             positives += int(is_positive.sum())
-    assert positives > 5000
+    assert positives > 4000
 
 
 def test_equal_alignments_are_the_peers_to_order_and_go_to_the_lower_point_here() -> None:
-    """Every point predicts the box itself, with one score: which 13 of them ``topk`` returns is nobody's promise."""
-    priors, box = anchors(), torch.tensor([[3.0, 3.0, 300.0, 250.0]])
-    scores, labels = torch.full((len(priors), CLASSES), 0.5), torch.tensor([2])
+    """Every point predicts the box that holds all of them, with one score: ``topk`` may return any 13."""
+    priors, labels = anchors(), torch.tensor([2])
+    box = torch.tensor([[-9.0, -9.0, 400.0, 300.0]])
+    scores = torch.full((len(priors), CLASSES), 0.5)
     given = InstanceData(priors=priors, bboxes=box.expand(len(priors), 4), scores=scores)
     expected, found = (
-        kind(topk=13).assign(given, InstanceData(bboxes=box, labels=labels))
+        kind(topk=13).assign(given, InstanceData(bboxes=box, labels=labels)).gt_inds.nonzero().flatten().tolist()
         for kind in (TaskAlignedAssigner, FusedTaskAlignedAssigner)
     )
-    # Points 0..12 take the places; those of the first row lie outside the box, and are dropped.
-    assert found.gt_inds.nonzero().flatten().tolist() == []
-    assert 0 <= int((expected.gt_inds > 0).sum()) <= 13
-    inside = InstanceData(bboxes=torch.tensor([[-9.0, -9.0, 300.0, 250.0]]), labels=labels)
-    given = InstanceData(priors=priors, bboxes=inside.bboxes.expand(len(priors), 4), scores=scores)
-    assert FusedTaskAlignedAssigner(topk=13).assign(given, inside).gt_inds.nonzero().flatten().tolist() == [*range(13)]
-    assert int((TaskAlignedAssigner(topk=13).assign(given, inside).gt_inds > 0).sum()) <= 13
+    assert found == [*range(13)]
+    assert len(expected) == 13
 
 
 def test_the_padding_of_a_smaller_image_leaves_its_own_grids() -> None:
