@@ -42,9 +42,11 @@ class SoftLabelFamily {
     return rows.begin < rows.end && columns.begin < columns.end;
   }
 
-  // The prior of the closest point of other cells, less what rounding may take from a distance.
+  // The least cost in other cells: no classes, a whole overlap, whose logarithm may be above 0, and the prior
+  // of the closest point, less what rounding may take from a distance.
   uint32_t least_key_elsewhere() const {
-    return cost_key(true, center_prior(params_.rule, near_reach() * 0.999f, 1.0f));
+    const Place closest{true, center_prior(params_.rule, near_reach() * 0.999f, 1.0f)};
+    return cost_key(true, total_cost(params_.rule, 0.0f, 1.0f, closest));
   }
 
   Place place(const Box& box, int level, float x, float y) const {

@@ -92,6 +92,16 @@ def test_the_overlap_is_weighed(function: Function) -> None:
 
 
 @FUNCTIONS
+def test_a_large_eps_can_outweigh_the_distance(function: Function) -> None:
+    """Of eight points the first, 3.5 strides from the center, predicts the box: 10 ** 3.5 - 1e6 log(3/2) is below 0.
+    That at 28 predicts half of it, and costs 10 ** 0.5 - 1e6 log(1) and its class."""
+    box, half = [0.0, 0.0, 64.0, 8.0], [0.0, 0.0, 32.0, 8.0]
+    predicted = [box, FAR, FAR, half, FAR, FAR, FAR, FAR]
+    switches = {"radius": 0.0, "top_ious": 1, "iou_weight": 1e6, "eps": 0.5}
+    assert call(function, [box], predicted, [[0.0]] * 8, **switches).matched.tolist() == [[0] + [-1] * 7]
+
+
+@FUNCTIONS
 def test_a_point_that_several_chose_goes_to_the_cheapest_of_all_boxes(function: Function) -> None:
     """Two boxes choose the point 4; the third overlaps its prediction by more, and chose the point 12."""
     boxes = [[0.0, 0.0, 9.0, 8.0], [0.0, 0.0, 9.0, 8.0], [0.0, 0.0, 16.0, 8.0]]
