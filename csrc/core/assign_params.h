@@ -1,4 +1,4 @@
-// Everything one call of the assignment hands to a kernel: plain numbers and pointers.
+// Everything a call of an assignment hands to a kernel: plain numbers and pointers.
 #pragma once
 
 #include "level.h"
@@ -15,7 +15,8 @@ struct Rows {
   int begin, end;
 };
 
-struct AssignParams {
+// What all assignments have.
+struct CallParams {
   const float* boxes;                            // (num_boxes, 4)
   const int64_t* labels;                         // (num_boxes)
   const int64_t* offsets;                        // (num_images + 1)
@@ -28,16 +29,20 @@ struct AssignParams {
   Level levels[kMaxLevels];
   int num_levels;
   float offset;
-  Rule rule;
 
   int64_t* matched;         // (num_images, num_points)
   int64_t* matched_labels;  // (num_images, num_points)
   float* ltrb;              // (num_images, num_points, 4)
-  float* pseudo_iou;        // (num_images, num_points)
-  float* centerness;        // (num_images, num_points)
-  int64_t* num_pos;         // (num_images), zero on entry
-  int64_t* pos_per_box;     // (num_boxes), zero on entry
-  bool counters_adjoin;     // pos_per_box follows num_pos in memory
+  int64_t* num_pos;         // (num_images)
+  int64_t* pos_per_box;     // (num_boxes)
+};
+
+// Where points choose boxes. The counters are zero on entry.
+struct AssignParams : CallParams {
+  Rule rule;
+  float* pseudo_iou;     // (num_images, num_points)
+  float* centerness;     // (num_images, num_points)
+  bool counters_adjoin;  // pos_per_box follows num_pos in memory
 };
 
 PIOU_HOST_DEVICE int64_t clamp(int64_t value, int64_t low, int64_t high) {

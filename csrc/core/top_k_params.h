@@ -8,27 +8,10 @@ namespace pseudo_iou_ops {
 
 constexpr int kMaxK = 32;  // as in pseudo_iou_ops/top_k_rules.py: a warp holds one a lane
 
-struct TopKParams {
-  const float* boxes;                            // (num_boxes, 4)
-  const int64_t* labels;                         // (num_boxes)
-  const int64_t* offsets;                        // (num_images + 1)
-  const float* ignore_boxes;                     // (num_ignore_boxes, 4) or null
-  const int64_t* ignore_offsets;                 // (num_images + 1) or null
-  const float* valid_sizes;                      // (num_images, 2) height width, or null
-  bool offsets_on_host, ignore_offsets_on_host;  // on CUDA: they travel by value
-  int64_t num_images, num_boxes, num_ignore_boxes, num_points;
-
-  Level levels[kMaxLevels];
-  int num_levels;
-  float offset;
-
-  int64_t* matched;         // (num_images, num_points); claims until every box has chosen
-  int64_t* matched_labels;  // (num_images, num_points)
-  float* ltrb;              // (num_images, num_points, 4)
-  float* iou;               // (num_images, num_points)
-  float* score;             // (num_images, num_points)
-  int64_t* num_pos;         // (num_images)
-  int64_t* pos_per_box;     // (num_boxes)
+// `matched` holds claims until every box has chosen.
+struct TopKParams : CallParams {
+  float* iou;    // (num_images, num_points)
+  float* score;  // (num_images, num_points)
 };
 
 // What a box lays claim to a point with: the larger value wins, then the lower row. Claims are not negative

@@ -7,6 +7,7 @@
 
 #include "assign_boards.h"
 #include "ignore_cpu.h"
+#include "multiversion.h"
 #include "point_tasks.h"
 
 namespace pseudo_iou_ops {
@@ -137,7 +138,7 @@ class AssignWorker {
     return count;
   }
 
-  void measure_chosen(int count) {
+  PIOU_MULTIVERSION void measure_chosen(int count) {
     const float* PIOU_RESTRICT l = chosen_.l.data();
     const float* PIOU_RESTRICT t = chosen_.t.data();
     const float* PIOU_RESTRICT r = chosen_.r.data();

@@ -33,39 +33,18 @@ inline void check_arguments(const AssignArguments& a) {
 }
 
 inline void check_outputs(const AssignArguments& a, const AssignOutputs& outputs) {
-  const int64_t images = a.num_images(), points = a.num_points();
-  check_output("matched", outputs.matched, ScalarType::Long, {images, points}, a.boxes);
-  check_output("labels", outputs.labels, ScalarType::Long, {images, points}, a.boxes);
-  check_output("ltrb", outputs.ltrb, ScalarType::Float, {images, points, 4}, a.boxes);
-  check_output("pseudo_iou", outputs.pseudo_iou, ScalarType::Float, {images, points}, a.boxes);
-  check_output("centerness", outputs.centerness, ScalarType::Float, {images, points}, a.boxes);
-  check_output("num_pos", outputs.num_pos, ScalarType::Long, {images}, a.boxes);
-  check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
+  const std::vector<int64_t> points{a.num_images(), a.num_points()};
+  check_common_outputs(a, outputs);
+  check_output("pseudo_iou", outputs.pseudo_iou, ScalarType::Float, points, a.boxes);
+  check_output("centerness", outputs.centerness, ScalarType::Float, points, a.boxes);
 }
-
-inline bool is_on_host(const Tensor& tensor) { return tensor.device().type() == DeviceType::CPU; }
 
 inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& outputs) {
   AssignParams params;
-  params.boxes = a.boxes.const_data_ptr<float>();
-  params.labels = a.labels.const_data_ptr<int64_t>();
-  params.offsets = a.offsets.const_data_ptr<int64_t>();
-  params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
-  params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
-  params.valid_sizes = data_or_null<float>(a.valid_sizes);
-  params.offsets_on_host = is_on_host(a.offsets);
-  params.ignore_offsets_on_host = a.ignore_offsets.has_value() && is_on_host(*a.ignore_offsets);
-  params.num_images = a.num_images();
-  params.num_boxes = a.num_boxes();
-  params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
+  set_call(a, outputs, params);
   apply_settings(a.settings, params);
-  params.matched = outputs.matched.mutable_data_ptr<int64_t>();
-  params.matched_labels = outputs.labels.mutable_data_ptr<int64_t>();
-  params.ltrb = outputs.ltrb.mutable_data_ptr<float>();
   params.pseudo_iou = outputs.pseudo_iou.mutable_data_ptr<float>();
   params.centerness = outputs.centerness.mutable_data_ptr<float>();
-  params.num_pos = outputs.num_pos.mutable_data_ptr<int64_t>();
-  params.pos_per_box = outputs.pos_per_box.mutable_data_ptr<int64_t>();
   params.counters_adjoin = params.pos_per_box == params.num_pos + params.num_images;
   return params;
 }

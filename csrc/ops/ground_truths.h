@@ -1,6 +1,7 @@
-// The tensors that every assignment takes, checked.
+// The tensors that every assignment takes and makes: checked, and handed to a kernel.
 #pragma once
 
+#include "../core/assign_params.h"
 #include "checks.h"
 
 namespace pseudo_iou_ops {
@@ -27,6 +28,40 @@ void check_ground_truths(const Arguments& a) {
     check_size("valid_sizes", *a.valid_sizes, 1, 2);
     check_device("valid_sizes", *a.valid_sizes, a.boxes);
   }
+}
+
+// The outputs that every assignment has.
+template <class Arguments, class Outputs>
+void check_common_outputs(const Arguments& a, const Outputs& outputs) {
+  const int64_t images = a.num_images(), points = a.num_points();
+  check_output("matched", outputs.matched, ScalarType::Long, {images, points}, a.boxes);
+  check_output("labels", outputs.labels, ScalarType::Long, {images, points}, a.boxes);
+  check_output("ltrb", outputs.ltrb, ScalarType::Float, {images, points, 4}, a.boxes);
+  check_output("num_pos", outputs.num_pos, ScalarType::Long, {images}, a.boxes);
+  check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
+}
+
+inline bool is_on_host(const Tensor& tensor) { return tensor.device().type() == DeviceType::CPU; }
+
+// Sets what every assignment has, short of the points.
+template <class Arguments, class Outputs>
+void set_call(const Arguments& a, const Outputs& outputs, CallParams& params) {
+  params.boxes = a.boxes.template const_data_ptr<float>();
+  params.labels = a.labels.template const_data_ptr<int64_t>();
+  params.offsets = a.offsets.template const_data_ptr<int64_t>();
+  params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
+  params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
+  params.valid_sizes = data_or_null<float>(a.valid_sizes);
+  params.offsets_on_host = is_on_host(a.offsets);
+  params.ignore_offsets_on_host = a.ignore_offsets.has_value() && is_on_host(*a.ignore_offsets);
+  params.num_images = a.num_images();
+  params.num_boxes = a.num_boxes();
+  params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
+  params.matched = outputs.matched.template mutable_data_ptr<int64_t>();
+  params.matched_labels = outputs.labels.template mutable_data_ptr<int64_t>();
+  params.ltrb = outputs.ltrb.template mutable_data_ptr<float>();
+  params.num_pos = outputs.num_pos.template mutable_data_ptr<int64_t>();
+  params.pos_per_box = outputs.pos_per_box.template mutable_data_ptr<int64_t>();
 }
 
 }  // namespace pseudo_iou_ops

@@ -33,40 +33,19 @@ inline void check_arguments(const TopKArguments& a) {
 }
 
 inline void check_outputs(const TopKArguments& a, const TopKOutputs& outputs) {
-  const int64_t images = a.num_images(), points = a.num_points();
-  check_output("matched", outputs.matched, ScalarType::Long, {images, points}, a.boxes);
-  check_output("labels", outputs.labels, ScalarType::Long, {images, points}, a.boxes);
-  check_output("ltrb", outputs.ltrb, ScalarType::Float, {images, points, 4}, a.boxes);
-  check_output("iou", outputs.iou, ScalarType::Float, {images, points}, a.boxes);
-  check_output("score", outputs.score, ScalarType::Float, {images, points}, a.boxes);
-  check_output("num_pos", outputs.num_pos, ScalarType::Long, {images}, a.boxes);
-  check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
+  const std::vector<int64_t> points{a.num_images(), a.num_points()};
+  check_common_outputs(a, outputs);
+  check_output("iou", outputs.iou, ScalarType::Float, points, a.boxes);
+  check_output("score", outputs.score, ScalarType::Float, points, a.boxes);
 }
-
-inline bool lies_on_host(const Tensor& tensor) { return tensor.device().type() == DeviceType::CPU; }
 
 inline TopKParams make_params(const TopKArguments& a, const TopKOutputs& outputs) {
   TopKParams params{};
-  params.boxes = a.boxes.const_data_ptr<float>();
-  params.labels = a.labels.const_data_ptr<int64_t>();
-  params.offsets = a.offsets.const_data_ptr<int64_t>();
-  params.ignore_boxes = data_or_null<float>(a.ignore_boxes);
-  params.ignore_offsets = data_or_null<int64_t>(a.ignore_offsets);
-  params.valid_sizes = data_or_null<float>(a.valid_sizes);
-  params.offsets_on_host = lies_on_host(a.offsets);
-  params.ignore_offsets_on_host = a.ignore_offsets.has_value() && lies_on_host(*a.ignore_offsets);
-  params.num_images = a.num_images();
-  params.num_boxes = a.num_boxes();
-  params.num_ignore_boxes = a.ignore_boxes ? a.ignore_boxes->size(0) : 0;
+  set_call(a, outputs, params);
   params.offset = static_cast<float>(a.offset);
   set_levels(a.level_shapes, a.strides, params);
-  params.matched = outputs.matched.mutable_data_ptr<int64_t>();
-  params.matched_labels = outputs.labels.mutable_data_ptr<int64_t>();
-  params.ltrb = outputs.ltrb.mutable_data_ptr<float>();
   params.iou = outputs.iou.mutable_data_ptr<float>();
   params.score = outputs.score.mutable_data_ptr<float>();
-  params.num_pos = outputs.num_pos.mutable_data_ptr<int64_t>();
-  params.pos_per_box = outputs.pos_per_box.mutable_data_ptr<int64_t>();
   return params;
 }
 
