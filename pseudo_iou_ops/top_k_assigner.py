@@ -127,14 +127,13 @@ class TopKAssigner(nn.Module):
         """What the rule reads of the predictions, as arguments of the op."""
         if not self.needs_predictions:
             return {}
-        name = type(self.rule).__name__
         if predictions is None:
+            name = type(self.rule).__name__
             raise ValueError(f"predictions: expected PointPredictions, which a {name} reads, got None")
-        if predictions.objectness is not None:
-            raise ValueError(f"predictions.objectness: expected None, because a {name} reads none, got a value")
         return {
             "pred_boxes": predictions.boxes,
             "scores": predictions.scores,
+            "objectness": predictions.objectness,
             "box_format": self.box_format,
             "score_kind": self.score_kind,
         }

@@ -151,7 +151,7 @@ def test_a_rule_that_reads_predictions_has_to_get_those_it_reads() -> None:
     ):
         assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
     objectness = [torch.zeros(2, 1, *shape) for shape in LEVEL_SHAPES]
-    with pytest.raises(ValueError, match=r"^predictions\.objectness: expected None, because a TaskAligned reads none"):
+    with pytest.raises(ValueError, match=r"^objectness: expected None, because a TaskAligned reads none"):
         assigner(
             LEVEL_SHAPES,
             BOXES,
@@ -159,6 +159,30 @@ def test_a_rule_that_reads_predictions_has_to_get_those_it_reads() -> None:
             OFFSETS,
             predictions=some_predictions(3, "ltrb", "logits")._replace(objectness=objectness),
         )
+
+
+def test_objectness_reaches_a_rule_that_reads_it() -> None:
+    assigner = make_assigner(STRIDES, presets.yolox, box_format="ltrb")
+    predictions = some_predictions(3, "ltrb", "logits")
+    objectness = [torch.full((2, 1, *shape), -4.0) for shape in LEVEL_SHAPES]
+    objectness[0][0] = 4.0
+    with_objectness = predictions._replace(objectness=objectness)
+    result = assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS, predictions=with_objectness)
+    expected = assign_top_k(
+        BOXES,
+        LABELS,
+        OFFSETS,
+        LEVEL_SHAPES,
+        STRIDES,
+        presets.yolox,
+        pred_boxes=predictions.boxes,
+        scores=predictions.scores,
+        objectness=objectness,
+        box_format="ltrb",
+    )
+    assert all(torch.equal(one, two) for one, two in zip(result, expected, strict=True))
+    without = assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS, predictions=predictions)
+    assert not torch.equal(result.matched, without.matched)
 
 
 def test_an_atss_takes_predictions_and_does_not_read_them() -> None:
