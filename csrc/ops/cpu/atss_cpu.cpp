@@ -1,7 +1,7 @@
 #include "../../kernels/atss_cpu.h"
 
 #include "../atss.h"
-#include "parallel.h"
+#include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
 namespace {
@@ -20,10 +20,7 @@ struct Cpu {
       const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
       return {strongest_claim(params, rule, rows, point.stride, point.x, point.y), 1.0f};
     };
-    const std::vector<PointTask> tasks = point_tasks(params);
-    run_tasks_in_parallel(
-        static_cast<int64_t>(tasks.size()), [] { return 0; },
-        [&](int, int64_t task) { write_points(params, tasks[task], judge); });
+    write_claims(params, judge);
   }
 };
 
