@@ -27,15 +27,16 @@ struct ContestBlock {
   Box rival(int i) const { return {x1[i], y1[i], x2[i], y2[i]}; }
 };
 
-// The points that a box reaches lie inside `region` by more than `margin`.
+// The points that a box reaches lie inside `region` by more than `margin`, and what it has to offer there is
+// at most its IoU with the rival, or `most` where that is larger.
 struct Reach {
   Box region;
-  float margin;
+  float margin, most;
 };
 
-inline Reach everywhere() {
+inline Reach everywhere(float most = 0.0f) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  return {{-kInfinity, -kInfinity, kInfinity, kInfinity}, 0.0f};
+  return {{-kInfinity, -kInfinity, kInfinity, kInfinity}, 0.0f, most};
 }
 
 // False only if no point of `bounds` lies inside a region by more than a margin; for boxes and a margin of 0,
@@ -45,18 +46,19 @@ inline bool touches(const Box& region, const Box& bounds, float margin) {
          region.y2 - bounds.y1 > margin;
 }
 
-// Writes the IoU of the points in reach, -1 for the others; returns whether one exceeds the best.
-PIOU_MULTIVERSION inline bool overlaps_of_block(const ContestBlock& block, const Box& box, const Reach& reach,
-                                                float* PIOU_RESTRICT overlaps) {
+// Writes the most that a box can offer to the points in reach, -1 for the others; returns whether one exceeds
+// the best.
+PIOU_MULTIVERSION inline bool most_offers(const ContestBlock& block, const Box& box, const Reach& reach,
+                                          float* PIOU_RESTRICT offers) {
   const Box own = box, region = reach.region;
-  const float margin = reach.margin;
+  const float margin = reach.margin, most = reach.most;
   int exceeds = 0;
   for (int i = 0; i < block.count; ++i) {
     const float iou = box_iou(block.rival(i), own);
     const Distances d = distances(region, block.x[i], block.y[i]);
     const bool is_in_reach = smaller(smaller(d.l, d.r), smaller(d.t, d.b)) > margin;
-    overlaps[i] = is_in_reach ? iou : -1.0f;
-    exceeds |= overlaps[i] > block.best[i];
+    offers[i] = is_in_reach ? larger(iou, most) : -1.0f;
+    exceeds |= offers[i] > block.best[i];
   }
   return exceeds != 0;
 }
@@ -64,7 +66,7 @@ PIOU_MULTIVERSION inline bool overlaps_of_block(const ContestBlock& block, const
 // Gives points to the strongest of the boxes that compete for them. A Competition has
 //   Reach reach(box)                 which points a box competes for
 //   bool can_reach(bounds, box)      false only if it competes for none of a block, or at all of it in vain
-//   float value(rival, box, x, y)    what the box has to offer there, at most the IoU of rival and box
+//   float value(rival, box, x, y)    what the box has to offer there, at most what `reach` promises
 template <class Competition>
 class Contest {
  public:
@@ -131,9 +133,9 @@ class Contest {
   }
 
   void meet(const Box& box, int64_t row) {
-    if (!overlaps_of_block(block_, box, competition_.reach(box), overlaps_)) return;
+    if (!most_offers(block_, box, competition_.reach(box), offers_)) return;
     for (int i = 0; i < block_.count; ++i) {
-      if (!(overlaps_[i] > block_.best[i])) continue;
+      if (!(offers_[i] > block_.best[i])) continue;
       const float value = competition_.value(block_.rival(i), box, block_.x[i], block_.y[i]);
       if (!(value > block_.best[i])) continue;
       block_.best[i] = value;
@@ -146,7 +148,7 @@ class Contest {
   int64_t image_ = 0;
   Bounds bounds_{};
   ContestBlock block_;
-  float overlaps_[kContestSize];
+  float offers_[kContestSize];
 };
 
 }  // namespace pseudo_iou_ops

@@ -9,14 +9,17 @@
 
 namespace pseudo_iou_ops {
 
-inline float class_probability(const TaskAlignedParams& params, const HeadPoint& at, int64_t box_row) {
+// Not a number, which counts as 0, for a class that the head does not have.
+inline float class_score(const TaskAlignedParams& params, const HeadPoint& at, int64_t box_row) {
   const int64_t label = params.call.labels[box_row];
-  if (label < 0 || label >= params.predictions.scores.num_channels) return 0.0f;
-  return probability_of(read_score(params.predictions, at, label), params.predictions.scores_are_logits);
+  if (label < 0 || label >= params.predictions.scores.num_channels) {
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+  return read_score(params.predictions, at, label);
 }
 
-inline float alignment(const TaskAlignedParams& params, const HeadPoint& at, int64_t box_row, float overlap) {
-  const float p = class_probability(params, at, box_row);
+inline float alignment(const TaskAlignedParams& params, float score, float overlap) {
+  const float p = probability_of(score, params.predictions.scores_are_logits);
   return power_of_probability(p, params.rule.alpha) * whole_power(overlap, params.rule.beta);
 }
 
@@ -64,11 +67,18 @@ class TaskAlignedChooser {
         !cells_inside(grid, valid, grown(box, params_.rule.min_side), kInfinity, rows, columns)) {
       return;
     }
-    overlaps_.resize(std::max<size_t>(overlaps_.size(), grid.level.width));
+    make_room(grid.level.width);
     for (int row = rows.begin; row < rows.end; ++row) {
       const HeadPoint first{image, grid.level.first_point + grid.row_start(row) + columns.begin, level};
       visit_run(grid, row, columns, first, box, box_row);
     }
+  }
+
+  void make_room(size_t width) {
+    if (width <= overlaps_.size()) return;
+    overlaps_.resize(width);
+    scores_.resize(width);
+    columns_.resize(width);
   }
 
   // CIoU is at most IoU, which decides here who is looked at.
@@ -85,14 +95,30 @@ class TaskAlignedChooser {
         grid.level.stride,
         y};
     if (!overlaps_of_run_(run, box, least, overlaps_.data())) return;
-    for (int i = 0; i < run.count; ++i) {
-      if (!(overlaps_[i] > least)) continue;
-      const HeadPoint at{first.image, first.point + i, first.level};
-      visit(at, grid.x_axis.coordinate(columns.begin + i), y, box, box_row, overlaps_[i]);
+    const int count = collect_candidates(run.count, least);
+    // All scores are read before one is looked at: they lie far apart, and memory answers many at once.
+    for (int i = 0; i < count; ++i) scores_[i] = class_score(params_, at_column(first, columns_[i]), box_row);
+    for (int i = 0; i < count; ++i) {
+      const float x = grid.x_axis.coordinate(columns.begin + columns_[i]);
+      visit(at_column(first, columns_[i]), x, y, box, overlaps_[columns_[i]], scores_[i]);
     }
   }
 
-  void visit(const HeadPoint& at, float x, float y, const Box& box, int64_t box_row, float iou) {
+  static HeadPoint at_column(const HeadPoint& first, int column) {
+    return {first.image, first.point + column, first.level};
+  }
+
+  // Leaves those of a run in columns_ whose overlap exceeds `least`, and returns how many they are.
+  int collect_candidates(int count, float least) {
+    int candidates = 0;
+    for (int i = 0; i < count; ++i) {
+      columns_[candidates] = i;
+      candidates += overlaps_[i] > least;
+    }
+    return candidates;
+  }
+
+  void visit(const HeadPoint& at, float x, float y, const Box& box, float iou, float score) {
     float overlap = iou;
     if (!can_enter(overlap)) return;
     if (params_.rule.ciou) {
@@ -100,7 +126,7 @@ class TaskAlignedChooser {
       if (!can_enter(overlap)) return;
     }
     if (!params_.rule.all_candidates && !holds(params_.rule, box, x, y)) return;
-    best_.offer({alignment(params_, at, box_row, overlap), overlap, x, y, at.point});
+    best_.offer({alignment(params_, score, overlap), overlap, x, y, at.point});
   }
 
   bool can_enter(float overlap) const { return whole_power(overlap, params_.rule.beta) > best_.bound(); }
@@ -108,7 +134,8 @@ class TaskAlignedChooser {
   const TaskAlignedParams& params_;
   BestPoints best_;
   const OverlapsOfRun<T> overlaps_of_run_;
-  std::vector<float> overlaps_;
+  std::vector<float> overlaps_, scores_;  // of a run
+  std::vector<int> columns_;
 };
 
 }  // namespace pseudo_iou_ops

@@ -11,7 +11,7 @@ struct TaskAlignedCompetition {
   const TaskAlignedRule& rule;
 
   Reach reach(const Box& box) const {
-    if (rule.among == Among::kHolders) return {grown(box, rule.min_side), rule.inside_margin};
+    if (rule.among == Among::kHolders) return {grown(box, rule.min_side), rule.inside_margin, 0.0f};
     return everywhere();
   }
 
@@ -66,7 +66,8 @@ class TaskAlignedJudge {
     for_each_claimed(params_.call, task, [&](const ClaimedPoint& point) {
       const int64_t box_row = row_of_claim(point.claim);
       const float overlap = value_of_claim(point.claim);
-      const float value = alignment(params_, head_point(task, point), box_row, overlap);
+      const float score = class_score(params_, head_point(task, point), box_row);
+      const float value = alignment(params_, score, overlap);
       params_.call.score[point.output] = value;
       BoxMaxima& maxima = maxima_.of(task.image, box_row);
       raise_to(&maxima.alignment, bits_of(value));

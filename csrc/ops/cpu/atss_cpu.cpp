@@ -15,12 +15,11 @@ struct Cpu {
     run_tasks_in_parallel(
         static_cast<int64_t>(box_tasks.size()), [&] { return AtssWorker(params, rule); },
         [&](AtssWorker& worker, int64_t task) { worker.choose(box_tasks[task]); });
-    const auto judge = [&](const ClaimedPoint& point) -> Verdict {
-      if (!rule.all_boxes_compete || !point.is_contested) return {point.claim, 1.0f};
-      const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
-      return {strongest_claim(params, rule, rows, point.stride, point.x, point.y), 1.0f};
-    };
-    write_claims(params, judge);
+    if (rule.all_boxes_compete) {
+      for_each_task_of_points(params, kPointsPerContest,
+                              [&](const PointTask& task) { hold_atss_contests(params, rule, task); });
+    }
+    write_claims(params, [](const ClaimedPoint& point) -> Verdict { return {point.claim, 1.0f}; });
   }
 };
 

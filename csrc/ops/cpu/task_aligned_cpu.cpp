@@ -8,7 +8,6 @@ namespace pseudo_iou_ops {
 namespace {
 
 constexpr int64_t kBoxesPerTask = 4;
-constexpr int kPointsPerContest = 2048;  // small: one image can be far more crowded than the others
 
 template <class T>
 void run_kernel(const TaskAlignedParams& params) {
