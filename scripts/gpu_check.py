@@ -20,17 +20,18 @@ if str(ROOT) not in sys.path:
 from scripts.steps import Check, by_exit_code  # noqa: E402
 
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
+PARTS = ("assign", "top_k", "losses", "decode")  # of the benchmarks
 STEPS = (
     "build",
     "smoke",
-    *(f"{part}_ours" for part in ("assign", "losses", "decode")),
+    *(f"{part}_ours" for part in PARTS),
     "gpu_tests",
     "detector_tests",
-    *(f"{part}_peers" for part in ("assign", "losses", "decode")),
+    *(f"{part}_peers" for part in PARTS),
     "tuning",
     *SANITIZERS,
 )
-FILES = ("logs.txt", "assign.json", "losses.json", "gpu_check.json")
+FILES = ("logs.txt", "assign.json", "top_k.json", "losses.json", "gpu_check.json")
 DETECTOR_NEEDS = ("torchvision", "pycocotools", "tyro", "pydantic")
 
 # What stands for the gpu tests in a walk without a GPU, and in a brief one.
@@ -128,30 +129,32 @@ def sanitize(check: Check, tool: str, device: str) -> None:
 
 
 def benchmark(check: Check, name: str, device: str, brief: bool) -> None:
-    """One of assign, losses and decode, ours alone or with its peers; its figures join the JSON of its kind."""
-    part, _, field = name.partition("_")
+    """One of PARTS, ours alone or with its peers; its figures join the JSON of its kind."""
+    part, _, field = name.rpartition("_")
     images = ["--images", "16" if device == "cuda" else "2"]
     command = [sys.executable, "-m", "benchmarks", *([] if part == "assign" else [part])]
     command += {
         ("assign", False): ["--quick"],
         ("assign", True): ["--quick", "--workloads", "voc"],
+        ("top_k", False): ["--quick"],
+        ("top_k", True): ["--quick", "--workloads", "coco640", "--rules", "atss"],
         ("losses", False): [*images, "--dtypes", "float32", "bfloat16", "float16"],
         ("losses", True): ["--images", "1", "--layouts", "flat", "--dtypes", "float32", "bfloat16", "--rounds", "2"],
         ("decode", False): [*images, "--dtypes", "float32", "bfloat16"],
         ("decode", True): ["--images", "1", "--rounds", "2"],
     }[part, brief]
-    quickest = {"assign": "box-major", "losses": "torchvision", "decode": "per image, plain torch"}
+    quickest = {"assign": "box-major", "top_k": "padded", "losses": "torchvision", "decode": "per image, plain torch"}
     if field == "ours":
         command += ["--contestants", "pseudo_iou_ops"]
     elif brief:
         command += ["--contestants", quickest[part]]
-    file = check.folder / ("assign.json" if part == "assign" else "losses.json")
+    file = check.folder / (f"{part}.json" if part in ("assign", "top_k") else "losses.json")
     check.run(name, [*command, "--device", device, "--json", str(file), "--add"], LIMITS[device].get(name, 60))
 
 
 # Seconds for the steps that need more than a minute; without a GPU everything takes as long as it takes.
 LIMITS: dict[str, dict[str, float]] = {
-    "cuda": {"gpu_tests": 240, "assign_peers": 150, "losses_peers": 150, "tuning": 180},
+    "cuda": {"gpu_tests": 240, "assign_peers": 150, "top_k_peers": 90, "losses_peers": 150, "tuning": 180},
     "cpu": dict.fromkeys(STEPS, float("inf")),
 }
 
