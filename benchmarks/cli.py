@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import assign, contest, decode, losses, plot, step, table
+from . import assign, contest, decode, losses, plot, step, table, top_k
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_contest(losses_parser, losses, losses.render)
     decode_parser = commands.add_parser("decode", help="the best candidates of a head, beside plain torch")
     _add_contest(decode_parser, decode, decode.render)
+    top_k_parser = commands.add_parser("top_k", help="the rules where boxes choose points, beside their alternatives")
+    _add_contest(top_k_parser, top_k, top_k.render)
     table_parser = commands.add_parser("table", help="print the tables of a JSON file")
     table_parser.add_argument("json", type=Path)
     table_parser.set_defaults(run=_table)
@@ -53,7 +55,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _table(options: argparse.Namespace, arguments: Sequence[str]) -> int:
-    print(table.render(_read(options.json)), end="")
+    document = _read(options.json)
+    print((top_k if "top_k" in document else table).render(document), end="")
     return 0
 
 

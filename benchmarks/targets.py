@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,3 +54,15 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     if a.dtype == torch.float32:
         a, b = a.view(torch.int32).long(), b.view(torch.int32).long()
     return (a - b).abs()
+
+
+def with_counts_for(kept: Any, batch: Any) -> Any:
+    """An earlier result to write this batch's into, or None if its points are others. The few counts follow the number
+    of boxes, side by side for one memset."""
+    if kept is None or kept.matched.device != batch.pyramid.device:
+        return None
+    if kept.matched.shape != (batch.num_images, batch.pyramid.num_points):
+        return None
+    counts: Tensor = kept.num_pos.new_empty(batch.num_images + batch.num_boxes)
+    num_pos, pos_per_box = counts.split_with_sizes((batch.num_images, batch.num_boxes))
+    return kept._replace(num_pos=num_pos, pos_per_box=pos_per_box)

@@ -1,4 +1,4 @@
-"""The batches that are timed: seven laws of box counts and sizes, and real COCO boxes."""
+"""The batches that are timed: laws of box counts and sizes, and real COCO boxes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ COCO_BOXES = Path(__file__).parent / "data" / "coco_val2017_boxes.npz"
 
 @dataclass(frozen=True, eq=False)
 class Pyramid:
-    """The points P3..P7 of one image size."""
+    """The points of one image size, P3..P7 unless the strides are others."""
 
     level_shapes: tuple[tuple[int, int], ...]
     device: torch.device
+    strides: tuple[int, ...] = STRIDES
 
     @staticmethod
-    def of_image(height: int, width: int, device: torch.device) -> Pyramid:
+    def of_image(height: int, width: int, device: torch.device, strides: tuple[int, ...] = STRIDES) -> Pyramid:
         height, width = (math.ceil(side / PADDING) * PADDING for side in (height, width))
-        shapes = tuple((math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES)
-        return Pyramid(shapes, device)
+        shapes = tuple((math.ceil(height / stride), math.ceil(width / stride)) for stride in strides)
+        return Pyramid(shapes, device, strides)
 
     @cached_property
     def points_per_level(self) -> list[int]:
@@ -45,7 +46,7 @@ class Pyramid:
     @cached_property
     def points(self) -> Tensor:
         """(P, 2) float32, x y."""
-        return level_points(self.level_shapes, STRIDES, device=self.device)
+        return level_points(self.level_shapes, self.strides, device=self.device)
 
     @cached_property
     def ranges(self) -> Tensor:
@@ -106,6 +107,8 @@ class Workload:
     """Boxes of the fullest image, where one image is far beyond the others."""
     aspect: float = 2.5
     """Width over height lies between 1 / aspect and aspect."""
+    strides: tuple[int, ...] = STRIDES
+    classes: int = NUM_CLASSES
 
     def shrunk(self, images: int, side: int, most_boxes: int) -> Workload:
         """A small version with the same laws, for tests."""
@@ -125,11 +128,11 @@ class Workload:
         if self.fullest is not None:
             counts[np.argmax(counts)] = self.fullest
         packed = torch.from_numpy(self._boxes(int(counts.sum()), generator))
-        labels = torch.from_numpy(generator.integers(NUM_CLASSES, size=len(packed)))
+        labels = torch.from_numpy(generator.integers(self.classes, size=len(packed)))
         return Batch(
             list(packed.to(device).split(counts.tolist())),
             list(labels.to(device).split(counts.tolist())),
-            Pyramid.of_image(self.height, self.width, device),
+            Pyramid.of_image(self.height, self.width, device, self.strides),
         )
 
     def _boxes(self, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -146,12 +149,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class CocoBoxes:
-    """Batches of the true boxes of COCO val2017's landscape images, resized to 800 x 1333."""
+    """Batches of the true boxes of COCO val2017's landscape images, resized to 800 x 1333 unless told."""
 
     name: str = "coco_real"
     height: int = 800
     width: int = 1333
     images: int = 16
+    strides: tuple[int, ...] = STRIDES
+    classes: int = NUM_CLASSES
 
     def batch(self, seed: int, device: torch.device | str = "cpu") -> Batch:
         device = torch.device(device)
@@ -167,7 +172,7 @@ class CocoBoxes:
             scale = min(self.height / sizes[image, 0], self.width / sizes[image, 1])
             image_boxes.append(torch.from_numpy(boxes[rows] * np.float32(scale)).to(device))
             image_labels.append(torch.from_numpy(labels[rows].astype(np.int64)).to(device))
-        return Batch(image_boxes, image_labels, Pyramid.of_image(self.height, self.width, device))
+        return Batch(image_boxes, image_labels, Pyramid.of_image(self.height, self.width, device, self.strides))
 
 
 def _stratified(

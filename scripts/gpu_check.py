@@ -20,13 +20,14 @@ if str(ROOT) not in sys.path:
 from scripts.steps import Check, by_exit_code  # noqa: E402
 
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
+PARTS = ("assign", "top_k", "losses", "decode")  # of the benchmarks
 STEPS = (
     "build",
     "smoke",
-    *(f"{part}_ours" for part in ("assign", "losses", "decode")),
+    *(f"{part}_ours" for part in PARTS),
     "gpu_tests",
     "detector_tests",
-    *(f"{part}_peers" for part in ("assign", "losses", "decode")),
+    *(f"{part}_peers" for part in PARTS),
     "tuning",
     *SANITIZERS,
 )
@@ -38,28 +39,31 @@ DETECTOR_NEEDS = ("torchvision", "pycocotools", "tyro", "pydantic")
 SIZES: dict[str, dict[str, list[str]]] = {
     "full": {
         "assign": ["--quick"],
+        "top_k": ["--quick"],
         "losses": ["--images", "16", "--dtypes", "float32", "bfloat16", "float16"],
         "decode": ["--images", "16", "--dtypes", "float32", "bfloat16"],
         "gpu_tests": ["tests/gpu"],
     },
     "brief": {
         "assign": ["--quick", "--workloads", "voc"],
+        "top_k": ["--quick", "--workloads", "coco640", "--rules", "atss"],
         "losses": ["--images", "1", "--rounds", "2", "--dtypes", "float32", "bfloat16", "--layouts", "flat"],
         "decode": ["--images", "1", "--rounds", "2"],
         "gpu_tests": ["tests/gpu/test_assign_gpu.py"],
     },
     "cpu": {
         "assign": ["--quick"],
+        "top_k": ["--quick", "--workloads", "coco640"],
         "losses": ["--images", "1", "--rounds", "2", "--dtypes", "float32", "bfloat16", "float16"],
         "decode": ["--images", "1", "--rounds", "2", "--dtypes", "float32", "bfloat16"],
         "gpu_tests": ["tests/op/test_assign_out.py"],
     },
 }
-QUICKEST_PEERS = {"assign": "box-major", "losses": "torchvision", "decode": "per image, plain torch"}
+QUICKEST_PEERS = {"assign": "box-major", "top_k": "padded", "losses": "torchvision", "decode": "per image, plain torch"}
 
 # Seconds for the steps that need more than a minute; without a GPU everything takes as long as it takes.
 LIMITS: dict[str, dict[str, float]] = {
-    "cuda": {"gpu_tests": 240, "assign_peers": 150, "losses_peers": 150, "tuning": 180},
+    "cuda": {"gpu_tests": 240, "assign_peers": 150, "top_k_peers": 90, "losses_peers": 150, "tuning": 180},
     "cpu": dict.fromkeys(STEPS, float("inf")),
 }
 
@@ -150,14 +154,14 @@ def sanitize(check: Check, tool: str, device: str) -> None:
 
 
 def benchmark(check: Check, name: str, device: str, size: str) -> None:
-    """One of assign, losses and decode, ours alone or with its peers; its figures join the JSON of its kind."""
-    part, _, field = name.partition("_")
+    """One of assign, top_k, losses and decode, ours alone or with its peers; its figures join the JSON of its kind."""
+    part, _, field = name.rpartition("_")
     command = [sys.executable, "-m", "benchmarks", *([] if part == "assign" else [part]), *SIZES[size][part]]
     if field == "ours":
         command += ["--contestants", "pseudo_iou_ops"]
     elif size != "full":
         command += ["--contestants", QUICKEST_PEERS[part]]
-    file = check.folder / ("assign.json" if part == "assign" else "losses.json")
+    file = check.folder / ("assign.json" if part in ("assign", "top_k") else "losses.json")
     check.run(name, [*command, "--device", device, "--json", str(file), "--add"], LIMITS[device].get(name, 60))
 
 

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+# The files, and what they hold.
+FILES = {"assign.json": ("results", "top_k"), "losses.json": ("results", "decode")}
+
 MOST_ROWS = 80  # with the verdicts, well within what a caller keeps of an output
 
 
 def key_rows(folder: Path) -> list[str]:
     """Ours on every workload: one by one, in a CUDA graph, the floor, the best peer; and the best tuning."""
     rows = []
-    for file, keys in (("assign.json", ("results",)), ("losses.json", ("results", "decode"))):
+    for file, keys in FILES.items():
         path = folder / file
         document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for key in keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from pseudo_iou_ops import AssignRule, presets
 
@@ -22,7 +23,7 @@ class Assigner(Contestant):
     a call is left out as too large or too long. A pair is a point and a box of the tables that are built.
     """
 
-    call: Callable[[Batch, AssignRule], Targets]
+    call: Callable[..., Any]
     bytes_per_pair: float = 0.0
     seconds_per_pair: float = 0.0
     seconds_per_positive: float = 0.0
@@ -30,7 +31,11 @@ class Assigner(Contestant):
     pairs_at_once: Callable[[Batch], int] = lambda batch: batch.most_boxes * batch.pyramid.num_points
     exact_on: tuple[str, ...] = ("cpu", "cuda")
     """The devices where it must equal the op to the bit; elsewhere the points that differ are counted."""
+    is_exact_if_equal: bool = False
+    """Whether it counts as exact where no point differs, though nothing promises that none does."""
     metrics: tuple[str, ...] = ("pseudo_iou", "centerness", "scaled_box")
+    other_metric: str = "another metric"
+    """Why it is left out under others."""
     rule: AssignRule | None = None
     """Set if it knows one rule only; the op is then compared under that rule."""
     is_capturable: bool = False
@@ -41,7 +46,7 @@ class Assigner(Contestant):
     is_ours: bool = False
 
 
-def _padded_pairs(batch: Batch) -> int:
+def padded_pairs(batch: Batch) -> int:
     return batch.num_images * batch.most_boxes * batch.pyramid.num_points
 
 
@@ -92,8 +97,8 @@ def _peers() -> list[Assigner]:
             padded.assign,
             bytes_per_pair=35,
             seconds_per_pair=25e-9,
-            pairs=_padded_pairs,
-            pairs_at_once=_padded_pairs,
+            pairs=padded_pairs,
+            pairs_at_once=padded_pairs,
             is_capturable=True,
         ),
         # The same through torch.compile(dynamic=True).
@@ -101,7 +106,7 @@ def _peers() -> list[Assigner]:
             "padded, torch.compile",
             padded.assign_compiled,
             seconds_per_pair=1e-9,
-            pairs=_padded_pairs,
+            pairs=padded_pairs,
             exact_on=("cpu",),  # the rounding of generated CUDA code is not eager's in every torch
             is_compiled=True,
         ),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../core/atss.h"
+#include "contest_cpu.h"
 #include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
@@ -78,5 +79,37 @@ class AtssWorker {
   std::vector<Candidate> candidates_;
   std::vector<float> values_;
 };
+
+// All boxes of the image compete for a point that several chose.
+struct AtssCompetition {
+  const AtssRule& rule;
+  float stride;
+
+  // Pseudo-IoU has nothing to do with the anchor, and is at most 1.
+  Reach reach(const Box&) const { return everywhere(rule.metric == AtssMetric::kPseudoIou ? 1.0f : 0.0f); }
+
+  // A value above 0 needs an anchor that the box overlaps, and with Pseudo-IoU a point inside.
+  template <class Bounds>
+  bool can_reach(const Bounds& bounds, const Box& box) const {
+    if (!(bounds.weakest_claim > 0.0f)) return true;
+    return touches(box, rule.metric == AtssMetric::kAnchorIou ? bounds.rivals : bounds.points, 0.0f);
+  }
+
+  float value(const Box&, const Box& box, float x, float y) const {
+    return atss_value(rule, stride, box, x, y);
+  }
+};
+
+// Decides about the contested points of a task, and leaves the strongest claims in `matched`.
+inline void hold_atss_contests(const TopKParams& params, const AtssRule& rule, const PointTask& task) {
+  const float stride = params.levels[task.level].stride, half = rule.anchor_scale * stride / 2.0f;
+  Contest contest(params, AtssCompetition{rule, stride});
+  for_each_claimed(params, task, [&](const ClaimedPoint& point) {
+    if (!point.is_contested) return;
+    const Box anchor{point.x - half, point.y - half, point.x + half, point.y + half};
+    contest.add(task.image, point.output, anchor, point.x, point.y);
+  });
+  contest.settle();
+}
 
 }  // namespace pseudo_iou_ops

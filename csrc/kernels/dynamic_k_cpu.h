@@ -308,6 +308,14 @@ int64_t strongest_claim(const Family& family, const ClaimedPoint& point, const H
   return strongest;
 }
 
+// What is left of the sums, where no box has the point.
+inline void clear_sums(const TopKParams& call, const PointTask& task) {
+  const int64_t first = first_output_of(call, task), end = first + grid_of(call, task).num_points();
+  for (int64_t output = first; output < end; ++output) {
+    if (call.matched[output] < 0) call.score[output] = 0.0f;
+  }
+}
+
 template <class Family>
 Verdict judge(const Family& family, const ClaimedPoint& point) {
   const TopKParams& call = family.call();

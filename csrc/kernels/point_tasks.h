@@ -20,13 +20,13 @@ struct PointTask {
 };
 
 template <class Params>
-std::vector<PointTask> point_tasks(const Params& params) {
+std::vector<PointTask> point_tasks(const Params& params, int points_per_task = kPointsPerTask) {
   std::vector<PointTask> tasks;
   for (int64_t image = 0; image < params.num_images; ++image) {
     for (int level = 0; level < params.num_levels; ++level) {
       const int height = params.levels[level].height, width = params.levels[level].width;
       if (width == 0) continue;
-      const int rows = std::max(1, kPointsPerTask / width);
+      const int rows = std::max(1, points_per_task / width);
       for (int first = 0, last; first < height; first = last) {
         last = first + std::min(rows, height - first);
         tasks.push_back({image, level, first, last});

@@ -12,10 +12,13 @@ PIOU_HOST_DEVICE float class_probability(const TaskAlignedParams& params, const 
   return probability_of(read_score(params.predictions, at, label), params.predictions.scores_are_logits);
 }
 
+PIOU_HOST_DEVICE float alignment_of(const TaskAlignedRule& rule, float p, float overlap) {
+  return power_of_probability(p, rule.alpha) * whole_power(overlap, rule.beta);
+}
+
 PIOU_HOST_DEVICE float alignment(const TaskAlignedParams& params, const HeadPoint& at, int64_t box_row,
                                  float overlap) {
-  const float p = class_probability(params, at, box_row);
-  return power_of_probability(p, params.rule.alpha) * whole_power(overlap, params.rule.beta);
+  return alignment_of(params.rule, class_probability(params, at, box_row), overlap);
 }
 
 }  // namespace pseudo_iou_ops

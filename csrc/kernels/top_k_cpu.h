@@ -29,18 +29,28 @@ inline std::vector<BoxTask> tasks_of_boxes(const TopKParams& params, int64_t box
   return tasks;
 }
 
-// Before the boxes come: no claims, no counts.
-inline void clear_claims(const TopKParams& params) {
+// Before the boxes come: no counts,
+inline void clear_counts(const TopKParams& params) {
   std::fill_n(params.num_pos, params.num_images, int64_t{0});
   std::fill_n(params.pos_per_box, params.num_boxes, int64_t{0});
-  std::fill_n(params.matched, params.num_images * params.num_points, kBackground);
-  std::fill_n(params.matched_labels, params.num_images * params.num_points, kBackground);
 }
 
-inline void raise_to(int64_t* number, int64_t value) {
-  static_assert(sizeof(std::atomic<int64_t>) == sizeof(int64_t), "claims are plain integers");
-  auto* const shared = reinterpret_cast<std::atomic<int64_t>*>(number);
-  int64_t current = shared->load(std::memory_order_relaxed);
+// and no claims on the points of a task.
+inline void clear_points(const TopKParams& params, const PointTask& task) {
+  const int64_t first_output = first_output_of(params, task), points = grid_of(params, task).num_points();
+  std::fill_n(params.matched + first_output, points, kBackground);
+  std::fill_n(params.matched_labels + first_output, points, kBackground);
+  std::fill_n(params.ltrb + 4 * first_output, 4 * points, 0.0f);
+  std::fill_n(params.iou + first_output, points, 0.0f);
+  std::fill_n(params.score + first_output, points, 0.0f);
+}
+
+// Threads raise a shared number to the largest of their values, in whatever order they come.
+template <class Integer>
+void raise_to(Integer* number, Integer value) {
+  static_assert(sizeof(std::atomic<Integer>) == sizeof(Integer), "shared numbers are plain integers");
+  auto* const shared = reinterpret_cast<std::atomic<Integer>*>(number);
+  Integer current = shared->load(std::memory_order_relaxed);
   while (current < value && !shared->compare_exchange_weak(current, value, std::memory_order_relaxed)) {
   }
 }
@@ -49,6 +59,12 @@ inline void raise_to(int64_t* number, int64_t value) {
 inline void lay_claim(const TopKParams& params, int64_t output, int64_t claim) {
   raise_to(params.matched + output, claim);
   add_count(params.matched_labels + output, 1);
+}
+
+inline bool are_eight_negative(const int64_t* numbers) {
+  int64_t sign = numbers[0];
+  for (int i = 1; i < 8; ++i) sign &= numbers[i];
+  return sign < 0;
 }
 
 // A point that boxes laid claim to: the strongest claim, and whether there were others.
@@ -80,35 +96,37 @@ inline void write_positive(const TopKParams& params, const ClaimedPoint& point, 
   params.score[output] = verdict.score;
 }
 
+// Calls visit(point) for the points of a task that boxes laid claim to, in their order. Few are: eight that
+// none did are passed over at once.
+template <class Visit>
+void for_each_claimed(const TopKParams& params, const PointTask& task, const Visit& visit) {
+  const Grid grid = grid_of(params, task);
+  for (int row = task.first_row; row < task.last_row; ++row) {
+    const int64_t first_output = first_output_of(params, task) + grid.row_start(row);
+    const int64_t* claims = params.matched + first_output;
+    for (int column = 0; column < grid.level.width; ++column) {
+      while (column + 8 <= grid.level.width && are_eight_negative(claims + column)) column += 8;
+      if (column == grid.level.width || claims[column] < 0) continue;
+      const int64_t output = first_output + column;
+      visit(ClaimedPoint{task.image, output, task.level, grid.x_axis.coordinate(column),
+                         grid.y_axis.coordinate(row), claims[column],
+                         params.matched_labels[output] > kBackground + 1});
+    }
+  }
+}
+
 // Writes the points of a task when all boxes have laid their claims; judge(point) returns the verdict on a
 // claimed one.
 template <class Judge>
 void write_points(const TopKParams& params, const PointTask& task, const Judge& judge) {
-  const Grid grid = grid_of(params, task);
-  const int64_t first_output = first_output_of(params, task), points = grid.num_points();
-  std::fill_n(params.ltrb + 4 * first_output, 4 * points, 0.0f);
-  std::fill_n(params.iou + first_output, points, 0.0f);
   PositiveCounter counter(params, task.image);
-  for (int row = task.first_row; row < task.last_row; ++row) {
-    for (int column = 0; column < grid.level.width; ++column) {
-      const int64_t output = first_output + grid.row_start(row) + column, claim = params.matched[output];
-      if (claim < 0) {
-        params.score[output] = 0.0f;
-        continue;
-      }
-      const ClaimedPoint point{task.image,
-                               output,
-                               task.level,
-                               grid.x_axis.coordinate(column),
-                               grid.y_axis.coordinate(row),
-                               claim,
-                               params.matched_labels[output] > kBackground + 1};
-      write_positive(params, point, judge(point));
-      counter.add(params.matched[output]);
-    }
-  }
+  for_each_claimed(params, task, [&](const ClaimedPoint& point) {
+    write_positive(params, point, judge(point));
+    counter.add(params.matched[point.output]);
+  });
+  const Grid grid = grid_of(params, task);
   const ValidCells valid = valid_cells(params.valid_sizes, task.image, grid);
-  IgnoredPoints(params, task.image, grid, valid, first_output).write();
+  IgnoredPoints(params, task.image, grid, valid, first_output_of(params, task)).write();
 }
 
 }  // namespace pseudo_iou_ops

@@ -1,7 +1,7 @@
 #include "../../kernels/atss_cpu.h"
 
 #include "../atss.h"
-#include "parallel.h"
+#include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
 namespace {
@@ -15,18 +15,13 @@ struct Cpu {
     run_tasks_in_parallel(
         static_cast<int64_t>(box_tasks.size()), [&] { return AtssWorker(params, rule); },
         [&](AtssWorker& worker, int64_t task) { worker.choose(box_tasks[task]); });
-    const auto judge = [&](const ClaimedPoint& point) -> Verdict {
-      int64_t claim = point.claim;
-      if (rule.all_boxes_compete && point.is_contested) {
-        const Rows rows = image_rows(params.offsets, point.image, params.num_boxes);
-        claim = strongest_claim(params, rule, rows, params.levels[point.level].stride, point.x, point.y);
-      }
-      return {row_of_claim(claim), value_of_claim(claim), 1.0f};
-    };
-    const std::vector<PointTask> tasks = point_tasks(params);
-    run_tasks_in_parallel(
-        static_cast<int64_t>(tasks.size()), [] { return 0; },
-        [&](int, int64_t task) { write_points(params, tasks[task], judge); });
+    if (rule.all_boxes_compete) {
+      for_each_task_of_points(params, kPointsPerContest,
+                              [&](const PointTask& task) { hold_atss_contests(params, rule, task); });
+    }
+    write_claims(params, [](const ClaimedPoint& point) -> Verdict {
+      return {row_of_claim(point.claim), value_of_claim(point.claim), 1.0f};
+    });
   }
 };
 

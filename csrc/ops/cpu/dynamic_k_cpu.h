@@ -3,6 +3,7 @@
 
 #include "../../kernels/dynamic_k_cpu.h"
 #include "parallel.h"
+#include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
 
@@ -13,18 +14,15 @@ template <class Family>
 void run_dynamic_k(const Family& family) {
   const TopKParams& call = family.call();
   clear_claims(call);
-  const std::vector<PointTask> tasks = point_tasks(call);
-  const auto for_all_points = [&](const auto& run) {
-    run_tasks_in_parallel(
-        static_cast<int64_t>(tasks.size()), [] { return 0; }, [&](int, int64_t task) { run(tasks[task]); });
-  };
-  for_all_points([&](const PointTask& task) { mark_valid_points(family, task); });
+  for_each_task_of_points(call, kPointsPerTask,
+                          [&](const PointTask& task) { mark_valid_points(family, task); });
   const std::vector<BoxTask> box_tasks = tasks_of_boxes(call, kSeekersPerTask);
   run_tasks_in_parallel(
       static_cast<int64_t>(box_tasks.size()), [&] { return DynamicKWorker<Family>(family); },
       [&](DynamicKWorker<Family>& worker, int64_t task) { worker.choose(box_tasks[task]); });
-  for_all_points([&](const PointTask& task) {
+  for_each_task_of_points(call, kPointsPerTask, [&](const PointTask& task) {
     write_points(call, task, [&](const ClaimedPoint& point) { return judge(family, point); });
+    clear_sums(call, task);
   });
 }
 

@@ -1,8 +1,8 @@
-#include "../../kernels/task_aligned_cpu.h"
+#include "../../kernels/task_aligned_judge_cpu.h"
 
 #include "../dispatch.h"
 #include "../task_aligned.h"
-#include "parallel.h"
+#include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
 namespace {
@@ -11,21 +11,23 @@ constexpr int64_t kBoxesPerTask = 4;
 
 template <class T>
 void run_kernel(const TaskAlignedParams& params) {
-  const TopKParams& call = params.call;
-  clear_claims(call);
-  const auto make_worker = [&] { return TaskAlignedWorker<T>(params); };
-  const std::vector<BoxTask> box_tasks = tasks_of_boxes(call, kBoxesPerTask);
-  run_tasks_in_parallel(static_cast<int64_t>(box_tasks.size()), make_worker,
-                        [&](TaskAlignedWorker<T>& worker, int64_t task) { worker.choose(box_tasks[task]); });
-  run_tasks_in_parallel(call.num_images, make_worker,
-                        [](TaskAlignedWorker<T>& worker, int64_t image) { worker.resolve(image); });
-  const auto judge = [&](const ClaimedPoint& point) -> Verdict {
-    return {row_of_claim(point.claim), value_of_claim(point.claim), call.score[point.output]};
-  };
-  const std::vector<PointTask> tasks = point_tasks(call);
+  clear_claims(params.call);
+  const std::vector<BoxTask> box_tasks = tasks_of_boxes(params.call, kBoxesPerTask);
   run_tasks_in_parallel(
-      static_cast<int64_t>(tasks.size()), [] { return 0; },
-      [&](int, int64_t task) { write_points(call, tasks[task], judge); });
+      static_cast<int64_t>(box_tasks.size()), [&] { return TaskAlignedChooser<T>(params); },
+      [&](TaskAlignedChooser<T>& chooser, int64_t task) { chooser.choose(box_tasks[task]); });
+  MaximaOfImages maxima(params.call);
+  const std::vector<PointTask> contests = point_tasks(params.call, kPointsPerContest);
+  run_tasks_in_parallel(
+      static_cast<int64_t>(contests.size()), [&] { return TaskAlignedJudge<T>(params, maxima); },
+      [&](TaskAlignedJudge<T>& judge, int64_t task) { judge.judge(contests[task]); });
+  if (params.rule.keep > 0) {
+    run_tasks_in_parallel(
+        params.call.num_images, [&] { return TaskAlignedKeeper(params, maxima); },
+        [](TaskAlignedKeeper& keeper, int64_t image) { keeper.keep(image); });
+  }
+  write_claims(params.call,
+               [&](const ClaimedPoint& point) { return task_aligned_verdict(params, maxima, point); });
 }
 
 struct Cpu {

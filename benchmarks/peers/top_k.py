@@ -1,0 +1,91 @@
+"""Everything a user would pick to let boxes choose points, behind one call: ``contestant.call(batch, rule)``."""
+
+from __future__ import annotations
+
+from . import BASELINE, Assigner, fused_top_k, mmdetection_top_k, padded_pairs, padded_top_k
+
+TASK_ALIGNED = ("tood", "pp_yoloe", "yolov8")
+ATSS = ("atss", "pp_yoloe_atss", "pseudo_iou_atss")
+
+
+def contestants() -> list[Assigner]:
+    """A fresh set: the one that keeps its result starts without one. Ours come first: a run may be cut off."""
+    return [*_ours(), *_padded(), *_mmdetection()]
+
+
+def _ours() -> list[Assigner]:
+    every = (*TASK_ALIGNED, *ATSS)
+    return [
+        # Written into an earlier result.
+        Assigner(BASELINE, fused_top_k.AssignInto(), metrics=every, is_capturable=True, is_ours=True),
+        # A fresh result.
+        Assigner("pseudo_iou_ops", fused_top_k.assign, metrics=every, is_capturable=True, is_ours=True),
+        # From channels-first maps, a fresh result.
+        Assigner(
+            "pseudo_iou_ops, maps",
+            fused_top_k.assign_maps,
+            metrics=TASK_ALIGNED,
+            other_metric="reads no predictions",
+            is_capturable=True,
+            is_ours=True,
+        ),
+    ]
+
+
+def _padded() -> list[Assigner]:
+    return [
+        # One padded images x boxes x points table, given probabilities.
+        Assigner(
+            "padded",
+            padded_top_k.assign,
+            bytes_per_pair=60,
+            seconds_per_pair=100e-9,
+            pairs=padded_pairs,
+            pairs_at_once=padded_pairs,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=(*TASK_ALIGNED, *ATSS),
+            is_capturable=True,
+        ),
+        # The same through torch.compile(dynamic=True).
+        Assigner(
+            "padded, torch.compile",
+            padded_top_k.assign_compiled,
+            bytes_per_pair=24,
+            seconds_per_pair=50e-9,
+            pairs=padded_pairs,
+            pairs_at_once=padded_pairs,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=(*TASK_ALIGNED, *ATSS),
+            is_compiled=True,
+        ),
+    ]
+
+
+def _mmdetection() -> list[Assigner]:
+    if not mmdetection_top_k.is_there():
+        return []
+    return [
+        # Image by image, boxes x points; the head's normalisation of the scores is not in its time.
+        Assigner(
+            "mmdetection as shipped",
+            mmdetection_top_k.assign_task_aligned,
+            bytes_per_pair=60,
+            seconds_per_pair=60e-9,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=("tood",),
+            other_metric="another rule",
+        ),
+        Assigner(
+            "mmdetection ATSS as shipped",
+            mmdetection_top_k.assign_atss,
+            bytes_per_pair=60,
+            seconds_per_pair=80e-9,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=("atss",),
+            other_metric="another rule",
+        ),
+    ]
