@@ -35,11 +35,7 @@ inline float overlap_below(float alignment, int beta) {
 template <class T>
 class TaskAlignedChooser {
  public:
-  explicit TaskAlignedChooser(const TaskAlignedParams& params)
-      : params_(params),
-        best_(params.rule.k),
-        overlaps_of_run_(overlaps_of_run_for<T>(params.predictions.boxes.levels[0].channels_last,
-                                                params.predictions.boxes_are_ltrb)) {}
+  explicit TaskAlignedChooser(const TaskAlignedParams& params) : params_(params), best_(params.rule.k) {}
 
   void choose(const BoxTask& task) {
     for (int64_t box_row = task.first_row; box_row < task.last_row; ++box_row) {
@@ -94,7 +90,10 @@ class TaskAlignedChooser {
         params_.call.offset,
         grid.level.stride,
         y};
-    if (!overlaps_of_run_(run, box, least, overlaps_.data())) return;
+    // Each level has a layout of its own.
+    const auto overlaps_of_run =
+        overlaps_of_run_for<T>(level.channels_last, params_.predictions.boxes_are_ltrb);
+    if (!overlaps_of_run(run, box, least, overlaps_.data())) return;
     const int count = collect_candidates(run.count, least);
     // All scores are read before one is looked at: they lie far apart, and memory answers many at once.
     for (int i = 0; i < count; ++i) scores_[i] = class_score(params_, at_column(first, columns_[i]), box_row);
@@ -133,7 +132,6 @@ class TaskAlignedChooser {
 
   const TaskAlignedParams& params_;
   BestPoints best_;
-  const OverlapsOfRun<T> overlaps_of_run_;
   std::vector<float> overlaps_, scores_;  // of a run
   std::vector<int> columns_;
 };
