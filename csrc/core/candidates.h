@@ -19,7 +19,7 @@ PIOU_HOST_DEVICE bool can_be_in_range(const Level& level, const Box& box) {
 // The best box so far. Boxes are offered in the order of their rows and replace it only if strictly
 // better, so that the lowest row wins a tie.
 struct Choice {
-  int row = -1;  // within the image; negative: none
+  int row = -1;  // as whoever offers the boxes numbers them; negative: none
   float area = 0.0f;
   float value = 0.0f;
   bool in_ignore_band = false;

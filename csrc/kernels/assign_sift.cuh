@@ -113,7 +113,7 @@ struct Board {
   }
 };
 
-// Puts on the board those rows of [strip, strip + kStrip) below `end` whose boxes can hold a point of the
+// Puts on the board those rows of [strip, strip + kStrip) up to `last` whose boxes can hold a point of the
 // tile. For whole blocks.
 PIOU_DEVICE void list_strip(const Place& place, const Board& board, const float* boxes, unsigned strip,
                             unsigned last, const Bounds& tile, const SideRange& sides) {

@@ -141,6 +141,7 @@ def test_an_assignment_is_drawn_and_returned(rule: AssignRule, tmp_path: Path) -
         torch.zeros(3, 64, 96, dtype=torch.uint8),
         torch.tensor([[4.0, 4, 60, 60], [70, 3, 73, 6]]),
         torch.tensor([[60.0, 30, 96, 64]]),
+        torch.tensor([0, 1]),
     )
     (result,) = draw_assignment(scene, [rule], STRIDES, [0, 1], tmp_path / "view.png")
     assert int(result.pos_per_box[0]) > 0
