@@ -62,6 +62,15 @@ PIOU_DEVICE void add_to_count(int64_t* count, int64_t number) {
   atomicAdd(reinterpret_cast<unsigned long long*>(count), static_cast<unsigned long long>(number));
 }
 
+// The largest claim of a warp's lanes.
+PIOU_DEVICE int64_t strongest_of_warp(int64_t claim) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const int64_t other = __shfl_xor_sync(kWholeWarp, claim, distance);
+    if (other > claim) claim = other;
+  }
+  return claim;
+}
+
 // Clears a point and the counters of its number.
 PIOU_DEVICE void clear_top_k(const TopKParams& params, int64_t index) {
   if (index < params.num_images * params.num_points) {
@@ -71,6 +80,18 @@ PIOU_DEVICE void clear_top_k(const TopKParams& params, int64_t index) {
   if (index < params.num_images) params.num_pos[index] = 0;
   if (index < params.num_boxes) params.pos_per_box[index] = 0;
 }
+
+// The point of a thread. Grid: the points of the first image, of the second, and so on.
+struct PointThread {
+  int64_t image, point, output;
+  bool is_point;
+
+  PIOU_DEVICE PointThread(const TopKParams& params, int64_t blocks_per_image)
+      : image(blockIdx.x / blocks_per_image),
+        point(blockIdx.x % blocks_per_image * kTopKThreads + threadIdx.x),
+        output(image * params.num_points + point),
+        is_point(point < params.num_points) {}
+};
 
 struct PointOfImage {
   int level;

@@ -28,4 +28,17 @@ struct WarpBest {
   }
 };
 
+struct KeysOfWarp {
+  uint64_t keys[32];
+};
+
+// Gives the first warp of a block the best keys of all its warps, whose lists are shared memory.
+PIOU_DEVICE void merge_best(WarpBest& best, KeysOfWarp* lists, int warps) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  lists[warp].keys[lane] = lane < best.k ? best.key : 0;
+  __syncthreads();
+  for (int other = 1; warp == 0 && other < warps; ++other) best.offer(lists[other].keys[lane]);
+  __syncthreads();
+}
+
 }  // namespace pseudo_iou_ops
