@@ -52,8 +52,8 @@ PIOU_DEVICE Box region_of_lane(const Family& family, const Box& box, int index) 
 
 // Grid: a warp a box.
 template <int kCapacity, class Family, class Params>
-PIOU_KERNEL void mark_valid_kernel(const PIOU_GRID_CONSTANT Params params,
-                                   const PIOU_GRID_CONSTANT OffsetsOfCall<kCapacity> offsets) {
+PIOU_KERNEL void mark_dynamic_k_kernel(const PIOU_GRID_CONSTANT Params params,
+                                       const PIOU_GRID_CONSTANT OffsetsOfCall<kCapacity> offsets) {
   const Family family(params);
   const TopKParams& call = family.call();
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kBlockWarps + threadIdx.x / 32;
@@ -75,7 +75,7 @@ PIOU_KERNEL void mark_valid_kernel(const PIOU_GRID_CONSTANT Params params,
 // Adds up the classes of the valid points, as many threads a point as partial sums. Grid: so many points a
 // block, of the first image, of the second, and so on. Neighbours read what lies side by side.
 template <class Family, class Params>
-PIOU_KERNEL void sum_classes_kernel(const PIOU_GRID_CONSTANT Params params, int64_t blocks_per_image) {
+PIOU_KERNEL void sum_dynamic_k_kernel(const PIOU_GRID_CONSTANT Params params, int64_t blocks_per_image) {
   PIOU_SHARED_ARRAY(float, sums, kPartialSums*(kSummedPoints + 1));
   const Family family(params);
   const TopKParams& call = family.call();
@@ -207,8 +207,8 @@ struct Seeker {
 
 // Grid: a block a box.
 template <int kCapacity, class Family, class Params>
-PIOU_KERNEL void choose_cheapest_kernel(const PIOU_GRID_CONSTANT Params params,
-                                        const PIOU_GRID_CONSTANT OffsetsOfCall<kCapacity> offsets) {
+PIOU_KERNEL void choose_dynamic_k_kernel(const PIOU_GRID_CONSTANT Params params,
+                                         const PIOU_GRID_CONSTANT OffsetsOfCall<kCapacity> offsets) {
   PIOU_SHARED_ARRAY(Shared, shared, 1);
   const Family family(params);
   const TopKParams& call = family.call();
@@ -304,12 +304,12 @@ void launch_dynamic_k_kernels(const Params& params, const Launch& launch) {
   with_offsets(call, [&](const auto& offsets) {
     constexpr int kCapacity = std::decay_t<decltype(offsets)>::kImages;
     if (call.num_boxes > 0) {
-      launch(mark_valid_kernel<kCapacity, Family, Params>, blocks_for(call.num_boxes, kBlockWarps),
+      launch(mark_dynamic_k_kernel<kCapacity, Family, Params>, blocks_for(call.num_boxes, kBlockWarps),
              kTopKThreads, params, offsets);
       const int64_t sum_blocks = blocks_for(call.num_points, kSummedPoints);
-      launch(sum_classes_kernel<Family, Params>, sum_blocks * call.num_images, kTopKThreads, params,
+      launch(sum_dynamic_k_kernel<Family, Params>, sum_blocks * call.num_images, kTopKThreads, params,
              sum_blocks);
-      launch(choose_cheapest_kernel<kCapacity, Family, Params>, call.num_boxes, kTopKThreads, params,
+      launch(choose_dynamic_k_kernel<kCapacity, Family, Params>, call.num_boxes, kTopKThreads, params,
              offsets);
     }
     const int64_t blocks_per_image = blocks_for(call.num_points, kTopKThreads);

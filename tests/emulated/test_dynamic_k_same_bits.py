@@ -66,7 +66,7 @@ def test_layouts_and_dtypes(layout: str, dtype: torch.dtype) -> None:
         check(predicted(batch, presets.rtmdet, 3, **ways))
 
 
-@pytest.mark.parametrize("rule", (*RULES, *SOFT_LABELS), ids=str)
+@pytest.mark.parametrize("rule", [*RULES, *SOFT_LABELS], ids=str)
 def test_boxes_of_all_sizes(rule: SimOta | SoftLabel) -> None:
     """One covers everything, another more than the image; points of several blocks; levels that end in a warp."""
     sample = predicted(training_batch((192, 256), (14, 0, 5, 3)), rule)
@@ -74,7 +74,7 @@ def test_boxes_of_all_sizes(rule: SimOta | SoftLabel) -> None:
     check(replace(sample, boxes=torch.cat((large, sample.boxes[2:]))), schedule="shuffled", seed=2)
 
 
-@pytest.mark.parametrize("rule", (*RULES, *SOFT_LABELS), ids=str)
+@pytest.mark.parametrize("rule", [*RULES, *SOFT_LABELS], ids=str)
 def test_many_boxes_at_the_same_points(rule: SimOta | SoftLabel) -> None:
     """Every point is contested, by more boxes than a warp has lanes."""
     check(predicted(training_batch((64, 64), (120,)), rule), schedule="reverse")
