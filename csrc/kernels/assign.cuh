@@ -154,7 +154,7 @@ PIOU_DEVICE int count_per_box(const AssignParams& params, unsigned lane, int row
   const unsigned positives = __ballot_sync(kFullWarp, row >= 0);
   if (positives == 0) return 0;
   const unsigned same_box = __match_any_sync(kFullWarp, row);
-  const bool is_first = (same_box & ((1u << lane) - 1)) == 0;
+  const bool is_first = __ffs(static_cast<int>(same_box)) - 1 == static_cast<int>(lane);
   if (row >= 0 && is_first) add_to_counter(params.pos_per_box + row, __popc(same_box));
   return __popc(positives);
 }

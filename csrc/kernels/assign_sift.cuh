@@ -125,9 +125,10 @@ PIOU_DEVICE void list_strip(const Place& place, const Board& board, const float*
         for (int test = 0; test < kTests; ++test) {
       const unsigned row = first + test * kWarpSize + place.lane;
       const Box box = load_aligned(boxes, row <= last ? row : last);
-      const unsigned kept = __ballot_sync(kFullWarp, (row <= last) & reaches(box, tile, sides));
+      const bool is_kept = (row <= last) & reaches(box, tile, sides);
+      const unsigned kept = __ballot_sync(kFullWarp, is_kept);
       const unsigned up_to_own = kept << (kWarpSize - 1 - place.lane);
-      if (static_cast<int>(up_to_own) < 0) board.rows[slot + __popc(up_to_own) - 1] = static_cast<int>(row);
+      if (is_kept) board.rows[slot + __popc(up_to_own) - 1] = static_cast<int>(row);
       slot += __popc(kept);
     }
   }
