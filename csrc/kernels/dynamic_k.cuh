@@ -299,20 +299,20 @@ void launch_dynamic_k_kernels(const Params& params, const Launch& launch) {
   const int64_t outputs = call.num_images * call.num_points;
   const int64_t cleared = std::max({outputs, call.num_images, call.num_boxes});
   if (cleared == 0) return;
-  launch(clear_dynamic_k_kernel, blocks_for(cleared, kTopKThreads), kTopKThreads, call);
+  launch(clear_dynamic_k_kernel, divide_up(cleared, kTopKThreads), kTopKThreads, call);
   if (outputs == 0) return;
   with_offsets(call, [&](const auto& offsets) {
     constexpr int kCapacity = std::decay_t<decltype(offsets)>::kImages;
     if (call.num_boxes > 0) {
-      launch(mark_dynamic_k_kernel<kCapacity, Family, Params>, blocks_for(call.num_boxes, kBlockWarps),
+      launch(mark_dynamic_k_kernel<kCapacity, Family, Params>, divide_up(call.num_boxes, kBlockWarps),
              kTopKThreads, params, offsets);
-      const int64_t sum_blocks = blocks_for(call.num_points, kSummedPoints);
+      const int64_t sum_blocks = divide_up(call.num_points, kSummedPoints);
       launch(sum_dynamic_k_kernel<Family, Params>, sum_blocks * call.num_images, kTopKThreads, params,
              sum_blocks);
       launch(choose_dynamic_k_kernel<kCapacity, Family, Params>, call.num_boxes, kTopKThreads, params,
              offsets);
     }
-    const int64_t blocks_per_image = blocks_for(call.num_points, kTopKThreads);
+    const int64_t blocks_per_image = divide_up(call.num_points, kTopKThreads);
     launch(write_dynamic_k_kernel<kCapacity, Family, Params>, blocks_per_image * call.num_images,
            kTopKThreads, params, offsets, blocks_per_image);
   });

@@ -216,7 +216,7 @@ template <int kCapacity, class Launch>
 void launch_on_points(const TaskAlignedParams& params, int64_t* last_positive,
                       const OffsetsOfCall<kCapacity>& offsets, const Launch& launch) {
   const TopKParams& call = params.call;
-  const int64_t blocks_per_image = blocks_for(call.num_points, kTopKThreads);
+  const int64_t blocks_per_image = divide_up(call.num_points, kTopKThreads);
   const auto launch_one = [&](auto kernel, const auto&... arguments) {
     launch(kernel, blocks_per_image * call.num_images, kTopKThreads, arguments..., blocks_per_image);
   };
@@ -237,7 +237,7 @@ void launch_task_aligned_kernels(const TaskAlignedParams& params, int64_t* last_
   const int64_t outputs = call.num_images * call.num_points;
   const int64_t cleared = std::max({outputs, call.num_images, call.num_boxes});
   if (cleared == 0) return;
-  launch(clear_task_aligned_kernel, blocks_for(cleared, kTopKThreads), kTopKThreads, call, last_positive);
+  launch(clear_task_aligned_kernel, divide_up(cleared, kTopKThreads), kTopKThreads, call, last_positive);
   if (outputs == 0) return;
   const int64_t boxes_per_block = clamp(divide_up(call.num_boxes, wanted_blocks), 1, kChooseWarps);
   with_offsets(call, [&](const auto& offsets) {

@@ -7,19 +7,12 @@
 namespace pseudo_iou_ops {
 namespace {
 
-// The kernels count the points of an image in 32 bits.
-constexpr int64_t kMostPoints = int64_t{1} << 30;
-
 template <class Params>
 void run_kernels(const char* op, cudaError_t (*launch)(const Params&, cudaStream_t), const Params& params,
                  const Tensor& boxes) {
   const TopKParams& call = params.call;
-  check_alignment("ltrb", call.ltrb, 4 * sizeof(float));
-  STD_TORCH_CHECK(
-      (!call.offsets_on_host && !call.ignore_offsets_on_host) || call.num_images <= kMaxImagesByValue,
-      "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
-  STD_TORCH_CHECK(call.num_points <= kMostPoints, "level_shapes: expected at most ", kMostPoints,
-                  " points on CUDA, got ", call.num_points);
+  check_assignment(call);
+  check_points_of_image(call);
   const torch::stable::accelerator::DeviceGuard guard(boxes.get_device_index());
   check_cuda(op, launch(params, current_stream(boxes)));
 }
