@@ -12,7 +12,7 @@ from . import _loader
 from ._checks import check_inputs, check_values
 from ._predictions import BoxFormat, ScoreKind, as_objectness, as_predictions, refuse_predictions
 from .assignment import as_float32, check_result, reachable_offsets
-from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, SimOta, SoftLabel, TaskAligned, TopKRule
+from .top_k_rules import ATSS_METRICS, TASK_ALIGNED_AMONG, Atss, SimOta, TaskAligned, TopKRule
 
 _atss = torch.ops.pseudo_iou_ops.assign_atss
 _task_aligned = torch.ops.pseudo_iou_ops.assign_task_aligned
@@ -76,8 +76,8 @@ def assign_top_k(
 ) -> TopKAssignment:
     """Let each ground truth of a batch choose its points, and give a point that several chose to one of them.
 
-    One call for all levels and images; on CUDA three kernel launches for an :class:`Atss`, five for a
-    :class:`TaskAligned` and a sixth for its ``keep``. Scratch memory never grows with points times
+    One call for all levels and images; on CUDA three kernel launches for an :class:`Atss`, five for a rule that reads
+    predictions, and a sixth for the ``keep`` of a :class:`TaskAligned`. Scratch memory never grows with points times
     boxes, nothing is read back by the host, and the result has the same bits on CPU, CUDA and
     :func:`pseudo_iou_ops.reference_top_k.assign_top_k`. The contract's chapter "Boxes choose points" defines it.
 
@@ -89,7 +89,7 @@ def assign_top_k(
         level_shapes: L times (H, W), in cells.
         strides: L strides in pixels.
         rule: how boxes choose: an :class:`Atss`; or a :class:`TaskAligned`, :class:`SimOta` or :class:`SoftLabel`,
-            which read predictions; the last two have no CUDA kernel yet; see :mod:`pseudo_iou_ops.presets`.
+            which read predictions; see :mod:`pseudo_iou_ops.presets`.
         pred_boxes: floating, the boxes that a head predicts, as it leaves them: (B, P, 4), or L times (B, 4, H, W) or
             (B, H * W, 4). Not for an ``Atss``. Read in place if dense; without gradient.
         scores: floating, its class scores: (B, P, C), or L times (B, C, H, W) or (B, H * W, C). Not for an ``Atss``.
@@ -116,7 +116,7 @@ def assign_top_k(
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
         RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or a
-            rule that has CPU kernels alone meets boxes on CUDA, or a ``TaskAligned`` more than 2^30 points an image.
+            rule that reads predictions meets more than 2^30 points an image on CUDA.
 
     Examples:
         >>> import torch
@@ -131,7 +131,6 @@ def assign_top_k(
     """
     check_inputs(boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes)
     check_top_k_rule(rule)
-    _refuse_cuda(rule, boxes)
     if validate:
         check_values(boxes, labels, offsets, ignore_boxes, ignore_offsets)
     if not boxes.is_cpu:
@@ -195,12 +194,6 @@ def _of_sim_ota(rule: SimOta) -> tuple[Any, ...]:
 def check_top_k_rule(rule: object) -> None:
     if not isinstance(rule, TopKRule):
         raise TypeError(f"rule: expected an Atss, TaskAligned, SimOta or SoftLabel, got {type(rule).__name__}")
-
-
-def _refuse_cuda(rule: TopKRule, boxes: Tensor) -> None:
-    if boxes.is_cuda and isinstance(rule, (SimOta, SoftLabel)):
-        name = type(rule).__name__
-        raise RuntimeError(f"boxes: expected CPU tensors, because a {name} has CPU kernels alone, got {boxes.device}")
 
 
 def check_top_k_out(out: TopKAssignment, boxes: Tensor, batch: int, level_shapes: Sequence[tuple[int, int]]) -> None:

@@ -40,9 +40,8 @@ struct CallParams {
 // Where points choose boxes. The counters are zero on entry.
 struct AssignParams : CallParams {
   Rule rule;
-  float* pseudo_iou;     // (num_images, num_points)
-  float* centerness;     // (num_images, num_points)
-  bool counters_adjoin;  // pos_per_box follows num_pos in memory
+  float* pseudo_iou;  // (num_images, num_points)
+  float* centerness;  // (num_images, num_points)
 };
 
 PIOU_HOST_DEVICE int64_t clamp(int64_t value, int64_t low, int64_t high) {

@@ -11,10 +11,10 @@ namespace pseudo_iou_ops {
 // A sum over classes is that of so many sums: class c belongs to that of c mod kPartialSums.
 constexpr int kPartialSums = 8;
 
-// How a box sees a point beside its prediction.
-struct Place {
+// How a point stands to a box, whatever its prediction.
+struct PointPrior {
   bool is_own;  // a point that is not comes after all that are
-  float prior;  // the part of the cost that grows with the distance
+  float cost;   // the part of the cost that grows with the distance
 };
 
 // What a class adds to the cost of a point, where it is another's class and where it is the box's own.

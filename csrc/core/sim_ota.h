@@ -18,7 +18,7 @@ PIOU_HOST_DEVICE Box center_region(const Box& box, float radius, float stride) {
   return {x - reach, y - reach, x + reach, y + reach};
 }
 
-PIOU_HOST_DEVICE Place place_of(const SimOtaRule& rule, const Box& box, float stride, float x, float y) {
+PIOU_HOST_DEVICE PointPrior prior_of(const SimOtaRule& rule, const Box& box, float stride, float x, float y) {
   const bool is_in_center = is_inside(distances(center_region(box, rule.radius, stride), x, y));
   return {is_in_center && (rule.center_region || is_inside(distances(box, x, y))), 0.0f};
 }
@@ -30,7 +30,7 @@ PIOU_HOST_DEVICE float joint_probability(float p, float objectness) { return std
 PIOU_HOST_DEVICE float cost_of_absence(float p) { return -floored_log(1.0f - p); }
 PIOU_HOST_DEVICE float cost_of_presence(float p) { return -floored_log(p); }
 
-PIOU_HOST_DEVICE float total_cost(const SimOtaRule& rule, float classes, float overlap, const Place&) {
+PIOU_HOST_DEVICE float total_cost(const SimOtaRule& rule, float classes, float overlap, const PointPrior&) {
   return classes * rule.cls_weight + overlap_cost(overlap, rule.eps, rule.iou_weight);
 }
 

@@ -38,14 +38,15 @@ PIOU_HOST_DEVICE float center_prior(const SoftLabelRule& rule, float distance, f
 }
 
 // Every valid point is as good as a box's own.
-PIOU_HOST_DEVICE Place place_of(const SoftLabelRule& rule, const Box& box, float stride, float x, float y) {
+PIOU_HOST_DEVICE PointPrior prior_of(const SoftLabelRule& rule, const Box& box, float stride, float x,
+                                     float y) {
   const float dx = x - (box.x1 + box.x2) / 2.0f, dy = y - (box.y1 + box.y2) / 2.0f;
   return {true, center_prior(rule, std::sqrt(dx * dx + dy * dy), stride)};
 }
 
 PIOU_HOST_DEVICE float total_cost(const SoftLabelRule& rule, float classes, float overlap,
-                                  const Place& place) {
-  return (classes + overlap_cost(overlap, rule.eps, rule.iou_weight)) + place.prior;
+                                  const PointPrior& prior) {
+  return (classes + overlap_cost(overlap, rule.eps, rule.iou_weight)) + prior.cost;
 }
 
 }  // namespace pseudo_iou_ops

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "assign_sift.cuh"
+#include "image_offsets.cuh"
 
 namespace pseudo_iou_ops {
 
@@ -15,33 +16,15 @@ namespace pseudo_iou_ops {
 #endif
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kMaxImagesPerLaunch = 65535;  // the most blocks that CUDA takes in y
-constexpr int kSmallBatch = 64;  // images with a small table of offsets, as parameters cost time
-
-// The offsets of one launch. Those that live on the host travel by value.
-template <int kCapacity>
-struct Offsets {
-  const int64_t* device;  // null: by value
-  int values[kCapacity + 1];
-
-  PIOU_DEVICE Rows rows(unsigned image, int64_t num_boxes) const {
-    if (device != nullptr) return image_rows(device, image, num_boxes);
-    const int* own = values + image;
-    return {own[0], own[1] < own[0] ? own[0] : own[1]};
-  }
-};
 
 // What a launch adds to the parameters of the call.
 template <int kCapacity>
 struct LaunchTable {
-  Offsets<kCapacity> boxes, regions;
+  OffsetsOfCall<kCapacity> offsets;
   unsigned first_image;            // of the launch
   int first_tile[kMaxLevels + 1];  // of each level among the tiles of an image; then their number
   int tiles_across[kMaxLevels];
 };
-
-PIOU_DEVICE void add_to_counter(int64_t* counter, int count) {
-  atomicAdd(reinterpret_cast<unsigned long long*>(counter), static_cast<unsigned long long>(count));
-}
 
 template <int kCapacity>
 PIOU_DEVICE Place place_of_thread(const AssignParams& params, const LaunchTable<kCapacity>& table) {
@@ -151,11 +134,11 @@ PIOU_DEVICE PointOutputs decide(const AssignParams& params, const Level& level, 
 // Adds one point a lane to the counters of its box, -1 for none, and returns how many count: one addition for
 // each box of the warp.
 PIOU_DEVICE int count_per_box(const AssignParams& params, unsigned lane, int row) {
-  const unsigned positives = __ballot_sync(kFullWarp, row >= 0);
+  const unsigned positives = __ballot_sync(kWholeWarp, row >= 0);
   if (positives == 0) return 0;
-  const unsigned same_box = __match_any_sync(kFullWarp, row);
-  const bool is_first = (same_box & ((1u << lane) - 1)) == 0;
-  if (row >= 0 && is_first) add_to_counter(params.pos_per_box + row, __popc(same_box));
+  const unsigned same_box = __match_any_sync(kWholeWarp, row);
+  const bool is_first = __ffs(static_cast<int>(same_box)) - 1 == static_cast<int>(lane);
+  if (row >= 0 && is_first) add_to_count(params.pos_per_box + row, __popc(same_box));
   return __popc(positives);
 }
 
@@ -184,7 +167,7 @@ PIOU_DEVICE void write_points(const AssignParams& params, const Place& place, co
   int positives = 0;
   PIOU_UNROLL
   for (int p = 0; p < kPoints; ++p) positives += count_per_box(params, place.lane, matched[p]);
-  if (place.lane == 0 && positives != 0) add_to_counter(params.num_pos + place.image, positives);
+  if (place.lane == 0 && positives != 0) add_to_count(params.num_pos + place.image, positives);
 }
 
 // Grid: the tiles of an image by the images. Blocks share integer counters alone.
@@ -200,63 +183,43 @@ PIOU_KERNEL void PIOU_EXACT_LAUNCH_BOUNDS(kThreads,
   const Board board{listed_rows, counts, listed_boxes};
   const Place place = place_of_thread(params, table);
   ThreadPoints points(place);
-  const Rows rows = table.boxes.rows(place.image, params.num_boxes);
+  const Rows rows = table.offsets.boxes.rows(place.image, params.num_boxes);
   walk_boxes<kJudges>(params, place, board, rows, points);
   if (params.ignore_boxes != nullptr) {
-    walk_regions(params, place, board, table.regions.rows(place.image, params.num_ignore_boxes), points);
+    walk_regions(params, place, board, table.offsets.regions.rows(place.image, params.num_ignore_boxes),
+                 points);
   }
   if (place.has_points()) write_points(params, place, points);
 }
 
 template <int kCapacity>
-Offsets<kCapacity> make_offsets(const int64_t* offsets, bool on_host, int64_t num_images, int64_t num_boxes) {
-  Offsets<kCapacity> made;
-  made.device = on_host ? nullptr : offsets;
-  for (int64_t entry = 0; on_host && entry <= num_images; ++entry) {
-    made.values[entry] = static_cast<int>(clamp(offsets[entry], 0, num_boxes));
-  }
-  return made;
-}
-
-template <int kCapacity>
-LaunchTable<kCapacity> make_table(const AssignParams& params) {
-  LaunchTable<kCapacity> table;
-  table.boxes =
-      make_offsets<kCapacity>(params.offsets, params.offsets_on_host, params.num_images, params.num_boxes);
-  table.regions = make_offsets<kCapacity>(params.ignore_offsets, params.ignore_offsets_on_host,
-                                          params.num_images, params.num_ignore_boxes);
-  table.first_tile[0] = 0;
+LaunchTable<kCapacity> make_table(const AssignParams& params, const OffsetsOfCall<kCapacity>& offsets) {
+  LaunchTable<kCapacity> table{};
+  table.offsets = offsets;
   for (int index = 0; index < params.num_levels; ++index) {
-    table.tiles_across[index] = static_cast<int>(divide_up(params.levels[index].width, kTileWidth));
-    const int tiles =
-        table.tiles_across[index] * static_cast<int>(divide_up(params.levels[index].height, kTileHeight));
+    const Level& level = params.levels[index];
+    table.tiles_across[index] = static_cast<int>(divide_up(level.width, kTileWidth));
+    const int tiles = table.tiles_across[index] * static_cast<int>(divide_up(level.height, kTileHeight));
     table.first_tile[index + 1] = table.first_tile[index] + tiles;
   }
   return table;
-}
-
-template <int kCapacity, class Launch>
-void launch_with_table(const AssignParams& params, int64_t most_images, const Launch& launch) {
-  LaunchTable<kCapacity> table = make_table<kCapacity>(params);
-  const auto kernel =
-      params.rule.judges_every_candidate() ? assign_kernel<true, kCapacity> : assign_kernel<false, kCapacity>;
-  for (int64_t first = 0; first < params.num_images; first += most_images) {
-    table.first_image = static_cast<unsigned>(first);
-    launch(kernel, table, table.first_tile[params.num_levels],
-           static_cast<int>(std::min(most_images, params.num_images - first)));
-  }
 }
 
 // Calls launch(kernel, table, tiles, images), once for all images that a grid can hold, if there are points.
 template <class Launch>
 void launch_chosen_kernel(const AssignParams& params, int64_t most_images, const Launch& launch) {
   if (params.num_points == 0) return;
-  const bool by_value = params.offsets_on_host || params.ignore_offsets_on_host;
-  if (by_value && params.num_images > kSmallBatch) {
-    launch_with_table<kMaxImagesByValue>(params, most_images, launch);
-  } else {
-    launch_with_table<kSmallBatch>(params, most_images, launch);
-  }
+  with_offsets(params, [&](const auto& offsets) {
+    constexpr int kCapacity = std::decay_t<decltype(offsets)>::kImages;
+    const auto kernel = params.rule.judges_every_candidate() ? assign_kernel<true, kCapacity>
+                                                             : assign_kernel<false, kCapacity>;
+    LaunchTable<kCapacity> table = make_table(params, offsets);
+    for (int64_t first = 0; first < params.num_images; first += most_images) {
+      table.first_image = static_cast<unsigned>(first);
+      launch(kernel, table, table.first_tile[params.num_levels],
+             static_cast<int>(std::min(most_images, params.num_images - first)));
+    }
+  });
 }
 
 }  // namespace pseudo_iou_ops

@@ -13,8 +13,6 @@ namespace pseudo_iou_ops {
 #define PSEUDO_IOU_OPS_POINTS_PER_THREAD 2
 #endif
 constexpr int kPoints = PSEUDO_IOU_OPS_POINTS_PER_THREAD;
-constexpr unsigned kFullWarp = 0xffffffffu;
-constexpr int kWarpSize = 32;
 constexpr int kPatchWidth = 8;                      // a warp's lanes are 8 x 4 points
 constexpr int kLaneRows = kWarpSize / kPatchWidth;  // a thread's points lie so many rows apart
 constexpr int kTileWidth = 32, kTileHeight = 16;    // in points
@@ -125,9 +123,10 @@ PIOU_DEVICE void list_strip(const Place& place, const Board& board, const float*
         for (int test = 0; test < kTests; ++test) {
       const unsigned row = first + test * kWarpSize + place.lane;
       const Box box = load_aligned(boxes, row <= last ? row : last);
-      const unsigned kept = __ballot_sync(kFullWarp, (row <= last) & reaches(box, tile, sides));
+      const bool is_kept = (row <= last) & reaches(box, tile, sides);
+      const unsigned kept = __ballot_sync(kWholeWarp, is_kept);
       const unsigned up_to_own = kept << (kWarpSize - 1 - place.lane);
-      if (static_cast<int>(up_to_own) < 0) board.rows[slot + __popc(up_to_own) - 1] = static_cast<int>(row);
+      if (is_kept) board.rows[slot + __popc(up_to_own) - 1] = static_cast<int>(row);
       slot += __popc(kept);
     }
   }
@@ -145,7 +144,7 @@ PIOU_DEVICE void visit_few(const Place& place, const float* boxes, const Rows& r
   for (unsigned first = rows.begin; first < end; first += kWarpSize) {
     const unsigned own = first + place.lane;
     const Box box = load_aligned(boxes, own < end ? own : end - 1);
-    unsigned kept = __ballot_sync(kFullWarp, (own < end) & has_area(box) & reaches(box, patch, sides));
+    unsigned kept = __ballot_sync(kWholeWarp, (own < end) & has_area(box) & reaches(box, patch, sides));
     for (; kept != 0; kept &= kept - 1) {
       const int row = static_cast<int>(first) + __ffs(static_cast<int>(kept)) - 1;
       visit(load_aligned(boxes, row), row);
@@ -177,7 +176,7 @@ PIOU_DEVICE void visit_many(const Place& place, const Board& board, const float*
       if (!place.has_points()) left = 0;
       for (const ListedBox* listed = board.boxes; left > 0; left -= kWarpSize, listed += kWarpSize) {
         const bool is_there = static_cast<int>(place.lane) < left;
-        unsigned met = __ballot_sync(kFullWarp, is_there && meets(listed[place.lane], patch));
+        unsigned met = __ballot_sync(kWholeWarp, is_there && meets(listed[place.lane], patch));
         for (; met != 0; met &= met - 1) {
           const ListedBox& box = listed[__ffs(static_cast<int>(met)) - 1];
           const int row = box.row;

@@ -186,9 +186,9 @@ void launch_choose_and_write(const TopKParams& params, const AtssRule& rule,
   const auto choose = is_usual ? choose_atss_kernel<kUsualLevels, kUsualK, kCapacity>
                                : choose_atss_kernel<kMaxLevels, kMaxK, kCapacity>;
   if (params.num_boxes > 0) {
-    launch(choose, blocks_for(params.num_boxes, kAtssWarps), 32 * kAtssWarps, params, rule, offsets);
+    launch(choose, divide_up(params.num_boxes, kAtssWarps), 32 * kAtssWarps, params, rule, offsets);
   }
-  const int64_t blocks_per_image = blocks_for(params.num_points, kTopKThreads);
+  const int64_t blocks_per_image = divide_up(params.num_points, kTopKThreads);
   launch(write_atss_kernel<kCapacity>, blocks_per_image * params.num_images, kTopKThreads, params, rule,
          offsets, blocks_per_image);
 }
@@ -199,7 +199,7 @@ void launch_atss_kernels(const TopKParams& params, const AtssRule& rule, const L
   const int64_t outputs = params.num_images * params.num_points;
   const int64_t cleared = std::max({outputs, params.num_images, params.num_boxes});
   if (cleared == 0) return;
-  launch(clear_atss_kernel, blocks_for(cleared, kTopKThreads), kTopKThreads, params);
+  launch(clear_atss_kernel, divide_up(cleared, kTopKThreads), kTopKThreads, params);
   if (outputs == 0) return;
   with_offsets(params, [&](const auto& offsets) { launch_choose_and_write(params, rule, offsets, launch); });
 }

@@ -35,8 +35,8 @@ PIOU_DEVICE AxisCells axis_cells(const TopKParams& params, int64_t image, const 
 // Whether a level has more than so many of the cells.
 PIOU_DEVICE bool has_level_of_more(const AxisCells& cells, int count) {
   const int length = cells.end > cells.begin ? cells.end - cells.begin : 0;
-  const int other = __shfl_xor_sync(0xffffffffu, length, 1);
-  return __ballot_sync(0xffffffffu, static_cast<int64_t>(length) * other > count) != 0;
+  const int other = __shfl_xor_sync(kWholeWarp, length, 1);
+  return __ballot_sync(kWholeWarp, static_cast<int64_t>(length) * other > count) != 0;
 }
 
 struct Cell {
@@ -47,13 +47,12 @@ struct Cell {
 // warp call it equally often, some of them without a cell.
 template <class Visit>
 PIOU_DEVICE void visit_cells(int num_levels, const AxisCells& cells, const Team& team, const Visit& visit) {
-  constexpr unsigned kAllLanes = 0xffffffffu;
   const int lane = team.thread % 32;
   for (int level = 0; level < num_levels; ++level) {
-    const int first_column = __shfl_sync(kAllLanes, cells.begin, 2 * level);
-    const int first_row = __shfl_sync(kAllLanes, cells.begin, 2 * level + 1);
-    const int columns = __shfl_sync(kAllLanes, cells.end, 2 * level) - first_column;
-    const int rows = __shfl_sync(kAllLanes, cells.end, 2 * level + 1) - first_row;
+    const int first_column = __shfl_sync(kWholeWarp, cells.begin, 2 * level);
+    const int first_row = __shfl_sync(kWholeWarp, cells.begin, 2 * level + 1);
+    const int columns = __shfl_sync(kWholeWarp, cells.end, 2 * level) - first_column;
+    const int rows = __shfl_sync(kWholeWarp, cells.end, 2 * level + 1) - first_row;
     if (columns <= 0 || rows <= 0) continue;
     const int count = rows * columns, row_step = team.size / columns, column_step = team.size % columns;
     int row = team.thread / columns, column = team.thread % columns;

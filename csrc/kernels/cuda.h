@@ -2,6 +2,8 @@
 // compiler, whose shim defines the same words before it includes a kernel (tests/emulated).
 #pragma once
 
+#include <cstdint>
+
 #ifdef __CUDACC__
 #define PIOU_KERNEL __global__
 #define PIOU_EXACT_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
@@ -28,3 +30,14 @@
 #define PIOU_UNROLL _Pragma("unroll")
 #define PIOU_SHARED_ARRAY(type, name, count) __shared__ type name[count]
 #endif
+
+namespace pseudo_iou_ops {
+
+constexpr int kWarpSize = 32;
+constexpr unsigned kWholeWarp = 0xffffffffu;
+
+PIOU_DEVICE void add_to_count(int64_t* count, int64_t number) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(count), static_cast<unsigned long long>(number));
+}
+
+}  // namespace pseudo_iou_ops

@@ -39,7 +39,8 @@ void mark_valid_points(const Family& family, const PointTask& task) {
   for (int64_t box_row = boxes.begin; box_row < boxes.end; ++box_row) {
     const Box box = load_box(call.boxes, box_row);
     if (!is_valid(box)) continue;
-    for (const Box& region : family.regions(box, grid.level.stride)) {
+    for (int index = 0; index < Family::kRegions; ++index) {
+      const Box region = family.region(box, grid.level.stride, index);
       Cells rows, columns;
       if (!cells_inside(grid, valid, region, std::numeric_limits<float>::infinity(), rows, columns)) continue;
       for (int row = rows.begin; row < rows.end; ++row) {
@@ -259,9 +260,9 @@ class DynamicKWorker {
   // Offers a point to the cheapest of a box. Every part of a cost is at least 0, and rounding keeps that
   // order: what is already too expensive without a part need not know it.
   void consider(const Seeker& seeker, const HeadPoint& at, float x, float y, float overlap) {
-    const Place place = family_.place(seeker.box, at.level, x, y);
+    const PointPrior prior = family_.prior(seeker.box, at.level, x, y);
     const auto key = [&](float classes) {
-      return cost_key(place.is_own, family_.cost(classes, overlap, place));
+      return cost_key(prior.is_own, family_.cost(classes, overlap, prior));
     };
     if (!cheapest_.accepts(key(0.0f))) return;
     const ClassTerms own = family_.class_terms(at, seeker.box_row, overlap);
@@ -297,13 +298,13 @@ int64_t strongest_claim(const Family& family, const ClaimedPoint& point, const H
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const Box box = load_box(call.boxes, row);
     if (!is_valid(box)) continue;
-    const Place place = family.place(box, point.level, point.x, point.y);
-    const auto claim = [&](float cost) { return claim_of_key(cost_key(place.is_own, cost), row); };
+    const PointPrior prior = family.prior(box, point.level, point.x, point.y);
+    const auto claim = [&](float cost) { return claim_of_key(cost_key(prior.is_own, cost), row); };
     if (claim(0.0f) <= strongest) continue;
     const float overlap = overlap_of(prediction, box);
-    if (claim(family.cost(0.0f, overlap, place)) <= strongest) continue;
+    if (claim(family.cost(0.0f, overlap, prior)) <= strongest) continue;
     const ClassTerms own = family.class_terms(at, row, overlap);
-    strongest = std::max(strongest, claim(family.cost(class_cost(sum, own), overlap, place)));
+    strongest = std::max(strongest, claim(family.cost(class_cost(sum, own), overlap, prior)));
   }
   return strongest;
 }

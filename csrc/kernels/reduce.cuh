@@ -10,16 +10,14 @@
 namespace pseudo_iou_ops {
 
 constexpr int kSumThreads = 256;  // of every block that adds up
-
-constexpr int kWarpThreads = 32;
-constexpr int kSumWarps = kSumThreads / kWarpThreads;
+constexpr int kSumWarps = kSumThreads / kWarpSize;
 
 // The sum over the warp, in its first thread.
 template <class Real>
 PIOU_DEVICE Real warp_sum(Real value) {
   PIOU_UNROLL
-  for (int distance = kWarpThreads / 2; distance > 0; distance /= 2) {
-    value += __shfl_down_sync(~0u, value, distance);
+  for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
+    value += __shfl_down_sync(kWholeWarp, value, distance);
   }
   return value;
 }
@@ -28,9 +26,9 @@ PIOU_DEVICE Real warp_sum(Real value) {
 // come.
 template <class Real>
 PIOU_DEVICE Real block_sum(Real value, Real* shared) {
-  const unsigned lane = threadIdx.x % kWarpThreads;
+  const unsigned lane = threadIdx.x % kWarpSize;
   value = warp_sum(value);
-  if (lane == 0) shared[threadIdx.x / kWarpThreads] = value;
+  if (lane == 0) shared[threadIdx.x / kWarpSize] = value;
   __syncthreads();
   return warp_sum(lane < kSumWarps ? shared[lane] : Real(0));
 }

@@ -92,19 +92,6 @@ struct ChoosingBox {
   }
 };
 
-struct KeysOfWarp {
-  uint64_t keys[32];
-};
-
-// Gives the first warp of a block the best keys of all its warps.
-PIOU_DEVICE void merge_best(WarpBest& best, KeysOfWarp* lists) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  lists[warp].keys[lane] = lane < best.k ? best.key : 0;
-  __syncthreads();
-  for (int other = 1; warp == 0 && other < kChooseWarps; ++other) best.offer(lists[other].keys[lane]);
-  __syncthreads();
-}
-
 // Lets a box choose its points in an image, if they are as many as its team is for; returns whether they are
 // more than a warp is for.
 PIOU_DEVICE bool choose_points(ChoosingBox& choosing, KeysOfWarp* lists) {
@@ -114,7 +101,7 @@ PIOU_DEVICE bool choose_points(ChoosingBox& choosing, KeysOfWarp* lists) {
   const bool is_large = has_level_of_more(cells, kCellsOfWarp), is_warp = choosing.team.size == 32;
   if (is_large == is_warp) return is_large;
   choosing.visit(cells);
-  if (!is_warp) merge_best(choosing.best, lists);
+  if (!is_warp) merge_best(choosing.best, lists, kChooseWarps);
   if (is_warp || threadIdx.x < 32) choosing.claim_best();
   return is_large;
 }
@@ -158,11 +145,7 @@ PIOU_DEVICE int64_t strongest_of_all(const TaskAlignedParams& params, const Rows
     const int64_t claim = claim_of(prediction_overlap(params.rule, prediction, box), row);
     if (claim > strongest) strongest = claim;
   }
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const int64_t other = __shfl_xor_sync(kWholeWarp, strongest, distance);
-    if (other > strongest) strongest = other;
-  }
-  return strongest;
+  return strongest_of_warp(strongest);
 }
 
 // The claim of the box that a point goes to, and below 0 if none chose it. Called by whole warps, whose lanes
@@ -233,7 +216,7 @@ template <int kCapacity, class Launch>
 void launch_on_points(const TaskAlignedParams& params, int64_t* last_positive,
                       const OffsetsOfCall<kCapacity>& offsets, const Launch& launch) {
   const TopKParams& call = params.call;
-  const int64_t blocks_per_image = blocks_for(call.num_points, kTopKThreads);
+  const int64_t blocks_per_image = divide_up(call.num_points, kTopKThreads);
   const auto launch_one = [&](auto kernel, const auto&... arguments) {
     launch(kernel, blocks_per_image * call.num_images, kTopKThreads, arguments..., blocks_per_image);
   };
@@ -254,7 +237,7 @@ void launch_task_aligned_kernels(const TaskAlignedParams& params, int64_t* last_
   const int64_t outputs = call.num_images * call.num_points;
   const int64_t cleared = std::max({outputs, call.num_images, call.num_boxes});
   if (cleared == 0) return;
-  launch(clear_task_aligned_kernel, blocks_for(cleared, kTopKThreads), kTopKThreads, call, last_positive);
+  launch(clear_task_aligned_kernel, divide_up(cleared, kTopKThreads), kTopKThreads, call, last_positive);
   if (outputs == 0) return;
   const int64_t boxes_per_block = clamp(divide_up(call.num_boxes, wanted_blocks), 1, kChooseWarps);
   with_offsets(call, [&](const auto& offsets) {

@@ -9,18 +9,6 @@ namespace pseudo_iou_ops {
 
 constexpr int64_t kNoPositive = -1;
 
-// The point of a thread. Grid: the points of the first image, of the second, and so on.
-struct PointThread {
-  int64_t image, point, output;
-  bool is_point;
-
-  PIOU_DEVICE PointThread(const TopKParams& params, int64_t blocks_per_image)
-      : image(blockIdx.x / blocks_per_image),
-        point(blockIdx.x % blocks_per_image * kTopKThreads + threadIdx.x),
-        output(image * params.num_points + point),
-        is_point(point < params.num_points) {}
-};
-
 // A point of a box, and the place of the next one among the outputs. It lies in the distances of its point
 // until these are written.
 struct Positive {

@@ -7,33 +7,11 @@
 
 #include "../core/candidates.h"
 #include "../core/top_k_params.h"
-#include "cuda.h"
+#include "image_offsets.cuh"
 
 namespace pseudo_iou_ops {
 
 constexpr int kTopKThreads = 256;
-constexpr unsigned kWholeWarp = 0xffffffffu;
-
-// A launch costs by the size of its parameters, so the common batch has a small table of offsets.
-constexpr int kFewImages = 64;
-
-// The offsets of one launch. Those that live on the host travel by value.
-template <int kCapacity>
-struct ImageOffsets {
-  const int64_t* device;  // null: by value
-  int values[kCapacity + 1];
-
-  PIOU_DEVICE Rows rows(int64_t image, int64_t num_boxes) const {
-    if (device != nullptr) return image_rows(device, image, num_boxes);
-    return {values[image], values[image + 1] < values[image] ? values[image] : values[image + 1]};
-  }
-};
-
-template <int kCapacity>
-struct OffsetsOfCall {
-  static constexpr int kImages = kCapacity;
-  ImageOffsets<kCapacity> boxes, regions;
-};
 
 // Calls visit(image) for each image that owns a box: one if the offsets are well-formed, none or several if
 // not. All lanes of a warp look for them, and each visits them all.
@@ -58,8 +36,13 @@ PIOU_DEVICE void raise_claim(int64_t* claim, int64_t value) {
   atomicMax(reinterpret_cast<long long*>(claim), static_cast<long long>(value));
 }
 
-PIOU_DEVICE void add_to_count(int64_t* count, int64_t number) {
-  atomicAdd(reinterpret_cast<unsigned long long*>(count), static_cast<unsigned long long>(number));
+// The largest claim of a warp's lanes.
+PIOU_DEVICE int64_t strongest_of_warp(int64_t claim) {
+  for (int distance = 16; distance > 0; distance /= 2) {
+    const int64_t other = __shfl_xor_sync(kWholeWarp, claim, distance);
+    if (other > claim) claim = other;
+  }
+  return claim;
 }
 
 // Clears a point and the counters of its number.
@@ -71,6 +54,18 @@ PIOU_DEVICE void clear_top_k(const TopKParams& params, int64_t index) {
   if (index < params.num_images) params.num_pos[index] = 0;
   if (index < params.num_boxes) params.pos_per_box[index] = 0;
 }
+
+// The point of a thread. Grid: the points of the first image, of the second, and so on.
+struct PointThread {
+  int64_t image, point, output;
+  bool is_point;
+
+  PIOU_DEVICE PointThread(const TopKParams& params, int64_t blocks_per_image)
+      : image(blockIdx.x / blocks_per_image),
+        point(blockIdx.x % blocks_per_image * kTopKThreads + threadIdx.x),
+        output(image * params.num_points + point),
+        is_point(point < params.num_points) {}
+};
 
 struct PointOfImage {
   int level;
@@ -132,40 +127,6 @@ PIOU_DEVICE void write_unclaimed(const TopKParams& params, const ImageOffsets<kC
       (params.ignore_boxes != nullptr &&
        is_in_region(params, regions.rows(image, params.num_ignore_boxes), point.x, point.y));
   write_no_box(params, output, is_ignored);
-}
-
-inline int64_t blocks_for(int64_t threads, int64_t threads_per_block) {
-  return (threads + threads_per_block - 1) / threads_per_block;
-}
-
-template <int kCapacity>
-ImageOffsets<kCapacity> image_offsets(const int64_t* offsets, bool on_host, int64_t num_images,
-                                      int64_t num_boxes) {
-  ImageOffsets<kCapacity> result{};
-  result.device = on_host ? nullptr : offsets;
-  for (int64_t entry = 0; on_host && entry <= num_images; ++entry) {
-    result.values[entry] = static_cast<int>(clamp(offsets[entry], 0, num_boxes));
-  }
-  return result;
-}
-
-template <int kCapacity>
-OffsetsOfCall<kCapacity> offsets_of_call(const TopKParams& params) {
-  return {
-      image_offsets<kCapacity>(params.offsets, params.offsets_on_host, params.num_images, params.num_boxes),
-      image_offsets<kCapacity>(params.ignore_offsets, params.ignore_offsets_on_host, params.num_images,
-                               params.num_ignore_boxes)};
-}
-
-// Calls launch(offsets) with the smaller table that holds the offsets on the host.
-template <class Launch>
-void with_offsets(const TopKParams& params, const Launch& launch) {
-  const bool by_value = params.offsets_on_host || params.ignore_offsets_on_host;
-  if (by_value && params.num_images > kFewImages) {
-    launch(offsets_of_call<kMaxImagesByValue>(params));
-  } else {
-    launch(offsets_of_call<kFewImages>(params));
-  }
 }
 
 }  // namespace pseudo_iou_ops

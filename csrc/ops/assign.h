@@ -45,7 +45,6 @@ inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& o
   apply_settings(a.settings, params);
   params.pseudo_iou = outputs.pseudo_iou.mutable_data_ptr<float>();
   params.centerness = outputs.centerness.mutable_data_ptr<float>();
-  params.counters_adjoin = params.pos_per_box == params.num_pos + params.num_images;
   return params;
 }
 
@@ -60,7 +59,6 @@ auto run_into_new_tensors(const AssignArguments& a) {
   const Tensor pseudo_iou = per_point(ScalarType::Float), centerness = per_point(ScalarType::Float);
   AssignParams params = make_params(a, {matched, labels, ltrb, pseudo_iou, centerness, counts, counts});
   params.pos_per_box = params.num_pos + images;
-  params.counters_adjoin = true;
   Backend::run(params, a);
   return std::make_tuple(matched, labels, ltrb, pseudo_iou, centerness, counts);
 }

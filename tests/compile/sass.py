@@ -28,6 +28,9 @@ it does:
 - **task-aligned assignment, 32 points visited:** once around the loop over a box's points, from the vote on which of
   them are among its best, by the four loads of a float32 box and the division of its IoU, where none is.
 - **task-aligned assignment, per point among the best:** once around the loop that moves such a point into its place.
+- **SimOTA and soft labels, 32 points compared:** once around the loop in which a block compares all predictions with
+  its box, from the vote on which overlaps are among the largest, by five loads and a division, where none is.
+- **SimOTA and soft labels, per class added:** once around the loop over the classes of a point, of which one is loaded.
 
 The shortest path is what a warp issues whose threads agree on the common side of every rare case: no positive logit, no
 positive point, no border of a level. It follows no call, as the compiler's own calls are the rare sides of divisions.
@@ -47,7 +50,8 @@ from typing import NamedTuple
 
 from tests.compile.machine_code import ROOT, Kernel, NoPath, disassemble
 
-SOURCES = tuple(f"csrc/launch/{name}.cu" for name in ("class_loss", "assign", "decode", "atss", "task_aligned"))
+STEMS = ("class_loss", "assign", "decode", "atss", "task_aligned", "dynamic_k")
+SOURCES = tuple(f"csrc/launch/{stem}.cu" for stem in STEMS)
 LOGITS_PER_VECTOR = {"float": 4, "Half": 8, "Bfloat16": 8}
 VECTORS_PER_THREAD = 4  # kVectorsPerThread of decode.cuh
 POINTS_PER_THREAD = 2  # of assign
@@ -214,6 +218,20 @@ def task_aligned_work(kernel: Kernel) -> dict[str, Work]:
     }
 
 
+def cheapest_work(kernel: Kernel) -> dict[str, Work]:
+    """The path of the kernel in which boxes compare predictions."""
+    votes, loads = kernel.find("VOTE", "VOTEU"), kernel.find("LDG")
+    compared = round_trips(kernel, votes, [*[loads] * 5, kernel.find("MUFU")], votes | kernel.find("BAR"))
+    return {"32 points compared": min(compared, key=lambda each: each.instructions)}
+
+
+def class_sum_work(kernel: Kernel) -> dict[str, Work]:
+    """The path of the kernel that adds up classes."""
+    loads = kernel.find("LDG")
+    added = round_trips(kernel, loads, [kernel.find("MUFU")], kernel.find("BAR"))
+    return {"per class added": min(added, key=lambda each: each.instructions)}
+
+
 def work_of(kernel: Kernel) -> dict[str, Work]:
     """The paths of a kernel, none for a kernel whose paths are not defined here."""
     if kernel.name.startswith("assign_kernel<"):
@@ -224,6 +242,10 @@ def work_of(kernel: Kernel) -> dict[str, Work]:
         return atss_point_work(kernel)
     if kernel.name.startswith("choose_task_aligned_kernel<"):
         return task_aligned_work(kernel)
+    if kernel.name.startswith("choose_dynamic_k_kernel<"):
+        return cheapest_work(kernel)
+    if kernel.name.startswith("sum_dynamic_k_kernel<"):
+        return class_sum_work(kernel)
     if kernel.arguments[0] not in LOGITS_PER_VECTOR:
         return {}
     if kernel.name.startswith("decode_filter_kernel<"):

@@ -22,6 +22,7 @@ SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/launch/
 LABELS = (
     "csrc/launch/assign.cu",
     "csrc/launch/atss.cu",
+    "csrc/launch/dynamic_k.cu",
     "csrc/launch/task_aligned.cu",
 )  # labels are discrete: there every rounding counts
 

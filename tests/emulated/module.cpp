@@ -5,6 +5,7 @@
 #include "assign_run.h"
 #include "atss_run.h"
 #include "decode.h"
+#include "dynamic_k_run.h"
 #include "faulty_kernels.h"
 #include "losses.h"
 #include "task_aligned_run.h"
@@ -54,6 +55,8 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
 PYBIND11_MODULE(_emulated, m) {
   m.def("assign", &assign);
   m.def("assign_atss", &atss_run::assign_atss);
+  m.def("assign_sim_ota", &dynamic_k_run::assign_sim_ota);
+  m.def("assign_soft_label", &dynamic_k_run::assign_soft_label);
   m.def("assign_task_aligned", &task_aligned_run::assign_task_aligned);
   m.def("class_loss", &losses::class_loss);
   m.def("ltrb_loss", &losses::ltrb_loss);

@@ -2,8 +2,7 @@
 // one after another.
 #pragma once
 
-#include "losses.h"
-#include "top_k_run.h"
+#include "predicted_run.h"
 
 // The list of a box begins where its last point was exchanged for another.
 inline unsigned long long atomicExch(unsigned long long* address, unsigned long long value) {
@@ -14,19 +13,7 @@ inline unsigned long long atomicExch(unsigned long long* address, unsigned long 
 
 namespace task_aligned_run {
 
-using namespace top_k_run;
-
-// A head's levels as in losses.h, its channels and its type.
-inline Head describe_head(const py::tuple& head, int64_t images) {
-  return losses::describe_head(head[0].cast<std::vector<py::tuple>>(), images, head[1].cast<int64_t>());
-}
-
-inline FloatType type_of(const py::tuple& head) {
-  const std::vector<std::string> names{"float32", "float16", "bfloat16", "float64"};  // as in FloatType
-  const auto found = std::find(names.begin(), names.end(), head[2].cast<std::string>());
-  if (found == names.end()) throw std::invalid_argument("dtype: expected a floating one");
-  return static_cast<FloatType>(found - names.begin());
-}
+using namespace predicted_run;
 
 // The arguments of assign_task_aligned.out, then how to run it; `offsets_on_host` lets them travel by value,
 // and more boxes than `wanted_blocks` share a block.
@@ -43,13 +30,8 @@ inline void assign_task_aligned(
   params.call = make_params(
       {boxes, labels, offsets, level_shapes, strides, offset, ignore_boxes, ignore_offsets, valid_sizes},
       {matched, matched_labels, ltrb, iou, score, num_pos, pos_per_box}, offsets_on_host);
-  const int64_t images = params.call.num_images;
-  params.predictions = {describe_head(pred_boxes, images),
-                        describe_head(scores, images),
-                        type_of(pred_boxes),
-                        type_of(scores),
-                        boxes_are_ltrb,
-                        scores_are_logits};
+  params.predictions =
+      make_predictions(pred_boxes, scores, params.call.num_images, boxes_are_ltrb, scores_are_logits);
   params.rule = {k,
                  static_cast<float>(alpha),
                  beta,

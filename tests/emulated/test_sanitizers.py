@@ -7,9 +7,11 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from decode_samples import crowded_samples, decode_sample, random_sample
+from dynamic_k_samples import sim_ota_inputs, soft_label_inputs
 from emulated import build, decode_call, emulated_call, loss_call, top_k_call
 from loss_samples import DTYPES, LAYOUTS, box_sample, class_sample
 from samples import sample_inputs
@@ -64,6 +66,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top_k_cases = {f"atss-{sample}": top_k_call.assign_atss(sample) for sample in chosen}
     aligned = [sample for sample in task_aligned_inputs() if sample.num_pairs < 20_000]
     top_k_cases |= {f"task_aligned-{sample}": top_k_call.assign_task_aligned(sample) for sample in aligned}
+    counted = [sample for sample in (*sim_ota_inputs(), *soft_label_inputs()) if sample.num_pairs < 20_000]
+    top_k_cases |= {f"{type(sample.rule).__name__}-{sample}": top_k_call.assign_dynamic_k(sample) for sample in counted}
     path.write_bytes(pickle.dumps(assign_cases | top_k_cases | loss_cases() | decode_cases()))
     return path
 
@@ -110,7 +114,16 @@ def test_address_sanitizer_notices_an_overrun_where_boxes_choose(tmp_path: Path)
 @pytest.mark.parametrize("head", [9, 10], ids=["pred_boxes", "scores"])
 def test_address_sanitizer_notices_an_overrun_of_a_head(head: int, tmp_path: Path) -> None:
     (sample,) = (sample for sample in task_aligned_inputs() if sample.name == "one_image")
-    case = top_k_call.assign_task_aligned(sample)
+    check_short_head(top_k_call.assign_task_aligned(sample), head, tmp_path)
+
+
+@pytest.mark.parametrize("head", [9, 10, 13], ids=["pred_boxes", "scores", "objectness"])
+def test_address_sanitizer_notices_an_overrun_of_a_head_of_sim_ota(head: int, tmp_path: Path) -> None:
+    sample = next(s for s in sim_ota_inputs() if s.num_pairs and s.objectness is not None)
+    check_short_head(top_k_call.assign_dynamic_k(sample), head, tmp_path)
+
+
+def check_short_head(case: dict[str, Any], head: int, tmp_path: Path) -> None:
     positional = list(case["positional"])
     levels, channels, dtype = positional[head]
     short = [(values[: values.size // 2], *rest) for values, *rest in levels]

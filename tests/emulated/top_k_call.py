@@ -51,6 +51,24 @@ def run_task_aligned(sample: PredictedSample, schedule: str = "forward", seed: i
     return TopKAssignment(*(torch.from_numpy(output) for output in call["positional"][-9:-2]))
 
 
+def assign_dynamic_k(sample: PredictedSample, offsets_on_host: bool = False) -> dict[str, Any]:
+    """A call of ``assign_sim_ota`` or ``assign_soft_label``, likewise; of no objectness None is handed on."""
+    op, arguments = op_call(sample)
+    positional = [_array(value) for value in arguments[:9]]
+    positional += [(_head(value) if value else None) if isinstance(value, list) else value for value in arguments[9:]]
+    return {
+        "function": op._schema.name.partition("::")[2],
+        "positional": (*positional, *_unwritten(sample), offsets_on_host),
+    }
+
+
+def run_dynamic_k(sample: PredictedSample, schedule: str = "forward", seed: int = 0, **run: Any) -> TopKAssignment:
+    """What the kernels write."""
+    call = assign_dynamic_k(sample, **run)
+    getattr(build.load(), call["function"])(*call["positional"], schedule, seed)
+    return TopKAssignment(*(torch.from_numpy(output) for output in call["positional"][-8:-1]))
+
+
 def _array(value: Any) -> Any:
     return np.ascontiguousarray(value.numpy()) if isinstance(value, Tensor) else value
 

@@ -1,5 +1,3 @@
-#include <cstdint>
-
 #include "../../launch/assign.h"
 #include "../assign.h"
 #include "launching.h"
@@ -7,21 +5,14 @@
 namespace pseudo_iou_ops {
 namespace {
 
-void clear_async(int64_t* counters, int64_t count, cudaStream_t stream) {
-  if (count > 0) check_cuda("assign", cudaMemsetAsync(counters, 0, count * sizeof(int64_t), stream));
-}
-
+// The counters of a new or an earlier result lie side by side, so that one memset clears both.
 void clear_counters_async(const AssignParams& params, cudaStream_t stream) {
-  if (params.counters_adjoin)
-    return clear_async(params.num_pos, params.num_images + params.num_boxes, stream);
-  clear_async(params.num_pos, params.num_images, stream);
-  clear_async(params.pos_per_box, params.num_boxes, stream);
-}
-
-// The kernel stores the four distances of a point at once. Only a result the caller brings can be elsewhere.
-void check_alignment(const float* ltrb) {
-  STD_TORCH_CHECK(reinterpret_cast<uintptr_t>(ltrb) % (4 * sizeof(float)) == 0,
-                  "ltrb: expected memory aligned to 16 bytes, got a view that begins in between");
+  const auto clear = [=](int64_t* counters, int64_t count) {
+    if (count > 0) check_cuda("assign", cudaMemsetAsync(counters, 0, count * sizeof(int64_t), stream));
+  };
+  const bool are_neighbours = params.pos_per_box == params.num_pos + params.num_images;
+  clear(params.num_pos, params.num_images + (are_neighbours ? params.num_boxes : 0));
+  if (!are_neighbours) clear(params.pos_per_box, params.num_boxes);
 }
 
 // The kernel loads a box at once. Boxes of a view that begins in between are copied; a copy that is freed
@@ -29,7 +20,7 @@ void check_alignment(const float* ltrb) {
 class AlignedBoxes {
  public:
   AlignedBoxes(const std::optional<Tensor>& boxes, cudaStream_t stream) : data_(data_or_null<float>(boxes)) {
-    if (reinterpret_cast<uintptr_t>(data_) % (4 * sizeof(float)) == 0) return;
+    if (is_aligned(data_, 4 * sizeof(float))) return;
     const int64_t rows = boxes->size(0);
     copy_ = empty(*boxes, {rows, 4}, ScalarType::Float);
     float* const target = copy_->mutable_data_ptr<float>();
@@ -46,10 +37,7 @@ class AlignedBoxes {
 
 struct Cuda {
   static void run(AssignParams params, const AssignArguments& arguments) {
-    check_alignment(params.ltrb);
-    STD_TORCH_CHECK(
-        !(params.offsets_on_host || params.ignore_offsets_on_host) || params.num_images <= kMaxImagesByValue,
-        "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
+    check_assignment(params);
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     const cudaStream_t stream = current_stream(arguments.boxes);
     const AlignedBoxes boxes(arguments.boxes, stream), regions(arguments.ignore_boxes, stream);

@@ -8,10 +8,7 @@ namespace {
 
 struct Cuda {
   static void run(const TopKParams& params, const AtssRule& rule, const TopKArguments& arguments) {
-    check_alignment("ltrb", params.ltrb, 4 * sizeof(float));
-    STD_TORCH_CHECK(
-        (!params.offsets_on_host && !params.ignore_offsets_on_host) || params.num_images <= kMaxImagesByValue,
-        "offsets: expected a CUDA tensor for more than ", kMaxImagesByValue, " images, got a CPU tensor");
+    check_assignment(params);
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     check_cuda("assign_atss", launch_atss(params, rule, current_stream(arguments.boxes)));
   }
