@@ -8,22 +8,24 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from pseudo_iou_ops import AssignRule, Atss, TaskAligned, presets
+from pseudo_iou_ops import AssignRule, presets
 from pseudo_iou_ops.rule import Metric, Order, RangeBounds, Resolve
-from pseudo_iou_ops.top_k_rules import Among, AtssMetric, Candidates, Overlap, TaskAlignedAmong
+from pseudo_iou_ops.top_k_rules import Among, AtssMetric, Candidates, Overlap, Region, TaskAlignedAmong, TopKRule
 
 from .errors import UsageError
 
 Preset = Literal["paper", "paper_baseline", "authors_code", "fcos", "torchvision_fcos", "detectron2_fcos"]
-Kind = Literal["points", "atss", "task_aligned"]
+Kind = Literal["points", "atss", "task_aligned", "sim_ota", "soft_label"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STATIC_KINDS: tuple[Kind, ...] = ("points", "atss")
 """Those that read no predictions."""
 
-Rule = AssignRule | Atss | TaskAligned
+Rule = AssignRule | TopKRule
 AtssPreset = Literal["atss", "pp_yoloe_atss", "pseudo_iou_atss"]
 TaskAlignedPreset = Literal["tood", "pp_yoloe", "yolov8"]
-PresetName = Literal[Preset, AtssPreset, TaskAlignedPreset]
+SimOtaPreset = Literal["simota", "yolox"]
+SoftLabelPreset = Literal["rtmdet"]
+PresetName = Literal[Preset, AtssPreset, TaskAlignedPreset, SimOtaPreset, SoftLabelPreset]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,46 @@ class TaskAlignedConfig:
 
 
 @dataclass(frozen=True)
+class SimOtaConfig:
+    """Read with ``kind: sim_ota``: each box takes as many of its cheapest points as its overlaps add up to."""
+
+    preset: SimOtaPreset = "simota"
+    """Where the switches left at None take their values from."""
+    radius: float | None = None
+    """Of the center region, in strides."""
+    region: Region | None = None
+    """Whether points of the box count beside those of its center region."""
+    top_ious: int | None = None
+    """How many of the largest overlaps are added up."""
+    iou_weight: float | None = None
+    """Of the overlap's logarithm in the cost."""
+    cls_weight: float | None = None
+    """Of the classes' cross entropy in the cost."""
+    eps: float | None = None
+    """Added to the overlap under the logarithm."""
+    offset: float | None = None
+    """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
+
+
+@dataclass(frozen=True)
+class SoftLabelConfig:
+    """Read with ``kind: soft_label``: SimOTA's choice by costs of soft classes and of the distance from the center."""
+
+    preset: SoftLabelPreset = "rtmdet"
+    """Where the switches left at None take their values from."""
+    radius: float | None = None
+    """Distance from the center, in strides, at which it costs 1."""
+    top_ious: int | None = None
+    """How many of the largest overlaps are added up."""
+    iou_weight: float | None = None
+    """Of the overlap's logarithm in the cost."""
+    eps: float | None = None
+    """Added to the overlap under the logarithm."""
+    offset: float | None = None
+    """Where a point lies in its cell: 0.5 the middle, 0.0 the corner."""
+
+
+@dataclass(frozen=True)
 class AssignConfig:
     """Which family of rules assigns, a preset of pseudo_iou_ops, and the switches that differ from it."""
 
@@ -110,6 +152,8 @@ class AssignConfig:
     """Begin with as many iterations by the section atss, before a family that reads predictions takes over."""
     atss: AtssConfig = field(default_factory=AtssConfig)
     task_aligned: TaskAlignedConfig = field(default_factory=TaskAlignedConfig)
+    sim_ota: SimOtaConfig = field(default_factory=SimOtaConfig)
+    soft_label: SoftLabelConfig = field(default_factory=SoftLabelConfig)
 
     @property
     def reads_predictions(self) -> bool:

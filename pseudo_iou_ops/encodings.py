@@ -140,21 +140,23 @@ def to_yolo(
     """
     foreground = assignment.matched >= 0
     labels = torch.where(foreground, assignment.labels, num_classes)
-    rows = assignment.matched.clamp(min=0)
-    if boxes.shape[0]:
-        gathered = boxes.to(torch.float32)[rows]
-        matched_boxes = torch.where(foreground[..., None], gathered, torch.zeros_like(gathered))
-    else:
-        matched_boxes = boxes.new_zeros(*rows.shape, 4, dtype=torch.float32)
     score = foreground.to(torch.float32) if quality is None else quality * foreground
     one_hot = labels[..., None] == torch.arange(num_classes, device=labels.device)
     return YoloTargets(
         labels=labels,
-        boxes=matched_boxes,
+        boxes=matched_boxes(assignment, boxes),
         scores=one_hot * score[..., None],
         foreground=foreground,
         gt_index=_rows_within_image(assignment, offsets).clamp(min=0),
     )
+
+
+def matched_boxes(assignment: AssignmentLike, boxes: Tensor) -> Tensor:
+    """(B, P, 4) float32, the matched box of each point, of the packed (M, 4) ``boxes``; 0 where not positive."""
+    rows, foreground = assignment.matched.clamp(min=0), (assignment.matched >= 0).unsqueeze(-1)
+    if not boxes.shape[0]:
+        return boxes.new_zeros(*rows.shape, 4, dtype=torch.float32)
+    return torch.where(foreground, boxes.to(torch.float32)[rows], 0.0)
 
 
 def _rows_within_image(assignment: AssignmentLike, offsets: Tensor) -> Tensor:

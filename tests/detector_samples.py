@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from detector.assign_config import AtssConfig, TaskAlignedConfig
+from detector.assign_config import AtssConfig, SimOtaConfig, TaskAlignedConfig
 from detector.config import Config
 
 CPU = torch.device("cpu")
@@ -21,6 +21,9 @@ FAMILIES = [
         {"assign": {"kind": "task_aligned", "task_aligned": TaskAlignedConfig(preset="pp_yoloe")}}, id="pp_yoloe"
     ),
     pytest.param({"assign": {"kind": "task_aligned", "task_aligned": TaskAlignedConfig(preset="yolov8")}}, id="yolov8"),
+    pytest.param({"assign": {"kind": "sim_ota"}}, id="simota"),
+    pytest.param({"assign": {"kind": "sim_ota", "sim_ota": SimOtaConfig(preset="yolox")}}, id="yolox"),
+    pytest.param({"assign": {"kind": "soft_label"}}, id="rtmdet"),
 ]
 VARIANTS = [
     pytest.param({}, id="paper"),

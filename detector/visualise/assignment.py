@@ -19,6 +19,8 @@ from pseudo_iou_ops import (
     AssignRule,
     Atss,
     PointPredictions,
+    SimOta,
+    SoftLabel,
     TaskAligned,
     TopKAssignment,
     assign,
@@ -340,6 +342,11 @@ def rule_title(rule: Rule) -> str:
     if isinstance(rule, TaskAligned):
         overlap = {"iou": "IoU", "ciou": "CIoU"}[rule.iou]
         return f"task-aligned, {rule.k} best a box by $p^{{{rule.alpha:g}}}\\,${overlap}$^{rule.beta}$"
+    if isinstance(rule, SimOta):
+        region = {"box_or_center": " or box", "center": ""}[rule.region]
+        return f"SimOTA, center of {rule.radius:g} strides{region}"
+    if isinstance(rule, SoftLabel):
+        return f"dynamic soft labels, {rule.radius:g} strides about the center"
     title = METRIC_TITLES[rule.metric].format(rule.threshold)
     if rule.ignore_threshold is not None:
         title += f" (ignored from {rule.ignore_threshold:g})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmdet.models.dense_heads import FCOSHead
+from mmdet.models.dense_heads import FCOSHead, TOODHead
 from mmdet.models.task_modules.assigners import AssignResult, BaseAssigner
 
 from .. import presets
@@ -18,6 +18,7 @@ from ..packing import pack_boxes
 from ..rule import AssignRule
 from ._grid import grid_shapes
 from .mmdetection import _FcosTargets
+from .mmdetection_tood import _check_anchors, _ToodTargets
 
 
 class PseudoIoUFCOSHead(_FcosTargets, FCOSHead):  # type: ignore[misc]  # untyped
@@ -26,6 +27,15 @@ class PseudoIoUFCOSHead(_FcosTargets, FCOSHead):  # type: ignore[misc]  # untype
     def __init__(self, *args: Any, rule: str | dict[str, Any] = "authors_code", **options: Any) -> None:
         super().__init__(*args, **options)
         self.assign_rule = rule_of(rule)
+
+
+class FusedTOODHead(_ToodTargets, TOODHead):  # type: ignore[misc]  # untyped
+    """Assigns by ``presets.atss``, and by ``presets.tood`` after the first epochs."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.train_cfg:
+            _check_anchors(self)
 
 
 class PseudoIoUAssigner(BaseAssigner):  # type: ignore[misc]  # untyped

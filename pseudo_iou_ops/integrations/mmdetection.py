@@ -58,7 +58,9 @@ def use_in_fcos_head(head: Head, rule: AssignRule = presets.authors_code) -> Hea
 
 
 def register() -> None:
-    """Add ``PseudoIoUFCOSHead`` to mmdetection's ``MODELS`` and ``PseudoIoUAssigner`` to its ``TASK_UTILS``; once.
+    """Add to mmdetection's ``MODELS`` and ``TASK_UTILS`` the classes that only a configuration names; once.
+
+    ``PseudoIoUFCOSHead`` and ``FusedTOODHead`` are heads, ``PseudoIoUAssigner`` is an assigner of points.
 
     Raises:
         ImportError: mmdetection is not installed.
@@ -74,9 +76,10 @@ def register() -> None:
 
     if "PseudoIoUFCOSHead" in MODELS:
         return
-    from ._mmdetection_classes import PseudoIoUAssigner, PseudoIoUFCOSHead
+    from ._mmdetection_classes import FusedTOODHead, PseudoIoUAssigner, PseudoIoUFCOSHead
 
     MODELS.register_module(module=PseudoIoUFCOSHead)
+    MODELS.register_module(module=FusedTOODHead)
     TASK_UTILS.register_module(module=PseudoIoUAssigner)
 
 

@@ -3,6 +3,8 @@
     register_assigners()  # e.g. in a module that custom_imports names
     assigner = dict(type="FusedATSSAssigner", topk=9)  # in place of ATSSAssigner
     assigner = dict(type="FusedTaskAlignedAssigner", topk=13)  # in place of TaskAlignedAssigner
+    assigner = dict(type="FusedSimOTAAssigner", center_radius=2.5)  # in place of SimOTAAssigner
+    assigner = dict(type="FusedDynamicSoftLabelAssigner", topk=13)  # in place of DynamicSoftLabelAssigner
 
 Each takes one image a call, as mmdetection's own, and finds the shapes of the levels in the priors, which it reads on
 the host.
@@ -17,12 +19,13 @@ import torch
 from torch import Tensor
 
 from .. import presets
+from .._predictions import ScoreKind
 from ..encodings import to_class_labels, to_mmdetection
 from ..packing import pack_boxes
 from ..protocols import PointPredictions
 from ..top_k import TopKAssignment
 from ..top_k_assigner import TopKAssigner
-from ..top_k_rules import Atss, TopKRule
+from ..top_k_rules import Atss, SimOta, SoftLabel, TopKRule
 from ._grid import grids_of_priors
 
 _OVERLAPS = {"type": "BboxOverlaps2D"}
@@ -144,6 +147,101 @@ class FusedTaskAlignedAssigner:
         return result
 
 
+class FusedSimOTAAssigner:
+    """mmdetection's ``SimOTAAssigner``, for heads with one point a cell: YOLOXHead.
+
+    Args:
+        center_radius: of the center region, in strides.
+        candidate_topk: how many of the largest IoUs are added up to a box's number of points.
+        iou_weight: of the IoU's logarithm in the cost.
+        cls_weight: of the classes' cross entropy in the cost.
+        iou_calculator: mmdetection's default alone.
+
+    Raises:
+        ValueError: an argument asks for what is not supported, or is out of its domain.
+        TypeError: an argument has the wrong type.
+
+    Examples:
+        >>> import pickle
+        >>> from pseudo_iou_ops.integrations.mmdetection_assigners import FusedSimOTAAssigner
+        >>> pickle.loads(pickle.dumps(FusedSimOTAAssigner(center_radius=1.5))).rule.radius
+        1.5
+    """
+
+    def __init__(
+        self,
+        center_radius: float = 2.5,
+        candidate_topk: int = 10,
+        iou_weight: float = 3.0,
+        cls_weight: float = 1.0,
+        iou_calculator: dict[str, Any] = _OVERLAPS,
+    ) -> None:
+        _check_overlaps(iou_calculator)
+        self.rule = SimOta(radius=center_radius, top_ious=candidate_topk, iou_weight=iou_weight, cls_weight=cls_weight)
+
+    def assign(self, pred_instances: Any, gt_instances: Any, gt_instances_ignore: Any = None, **_: Any) -> Any:
+        """One image's ``AssignResult``; ``max_overlaps`` is 0, not -1e5, where a point has no box.
+
+        Args:
+            pred_instances: with ``priors`` (P, 4), points x y and their strides twice, ``bboxes`` (P, 4), decoded, and
+                ``scores`` (P, C), probabilities of class and object together.
+            gt_instances: with ``bboxes`` (M, 4) and ``labels`` (M,).
+            gt_instances_ignore: not read, as by mmdetection's own.
+
+        Raises:
+            ValueError: the points are not one regular grid a level.
+        """
+        return _result(_assign_points(self.rule, pred_instances, gt_instances, "probabilities"), gt_instances)
+
+
+class FusedDynamicSoftLabelAssigner:
+    """mmdetection's ``DynamicSoftLabelAssigner``, for heads with one point a cell: RTMDetHead.
+
+    Args:
+        soft_center_radius: distance from a box's center, in strides, at which it costs 1.
+        topk: how many of the largest IoUs are added up to a box's number of points.
+        iou_weight: of the IoU's logarithm in the cost.
+        iou_calculator: mmdetection's default alone.
+
+    Raises:
+        ValueError: an argument asks for what is not supported, or is out of its domain.
+        TypeError: an argument has the wrong type.
+
+    Examples:
+        >>> import pickle
+        >>> from pseudo_iou_ops.integrations.mmdetection_assigners import FusedDynamicSoftLabelAssigner
+        >>> pickle.loads(pickle.dumps(FusedDynamicSoftLabelAssigner(topk=9))).rule.top_ious
+        9
+    """
+
+    def __init__(
+        self,
+        soft_center_radius: float = 3.0,
+        topk: int = 13,
+        iou_weight: float = 3.0,
+        iou_calculator: dict[str, Any] = _OVERLAPS,
+    ) -> None:
+        _check_overlaps(iou_calculator)
+        self.rule = SoftLabel(radius=soft_center_radius, top_ious=topk, iou_weight=iou_weight)
+
+    def assign(self, pred_instances: Any, gt_instances: Any, gt_instances_ignore: Any = None, **_: Any) -> Any:
+        """One image's ``AssignResult``; ``max_overlaps`` is 0, not -1e8, where a point has no box.
+
+        Args:
+            pred_instances: with ``priors`` (P, 4), points x y and their strides twice, ``bboxes`` (P, 4), decoded, and
+                ``scores`` (P, C), logits.
+            gt_instances: with ``bboxes`` (M, 4) and ``labels`` (M,), and no ``masks``, by whose centers of mass
+                mmdetection's own measures distances.
+            gt_instances_ignore: not read, as by mmdetection's own.
+
+        Raises:
+            ValueError: the points are not one regular grid a level, or the ground truths have masks.
+        """
+        if hasattr(gt_instances, "masks"):
+            raise ValueError("gt_instances: expected no masks, because the centers of the boxes are read, got masks")
+        return _result(_assign_points(self.rule, pred_instances, gt_instances, "logits"), gt_instances)
+
+
 def register_assigners(replace: bool = False) -> None:
     """Add the assigners of this module to mmdetection's ``TASK_UTILS``, by the names of their classes; once.
 
@@ -170,7 +268,12 @@ def register_assigners(replace: bool = False) -> None:
             TASK_UTILS.register_module(name=name, module=assigner, force=True)
 
 
-_ASSIGNERS: tuple[type[Any], ...] = (FusedATSSAssigner, FusedTaskAlignedAssigner)
+_ASSIGNERS: tuple[type[Any], ...] = (
+    FusedATSSAssigner,
+    FusedTaskAlignedAssigner,
+    FusedSimOTAAssigner,
+    FusedDynamicSoftLabelAssigner,
+)
 
 
 def _check_overlaps(iou_calculator: dict[str, Any]) -> None:
@@ -183,16 +286,24 @@ def _anchors(priors: Tensor, anchor_scale: float) -> tuple[Tensor, Tensor]:
     return (priors[:, :2] + priors[:, 2:]) / 2, (priors[:, 2] - priors[:, 0]) / anchor_scale
 
 
+def _assign_points(rule: TopKRule, pred_instances: Any, gt_instances: Any, score_kind: ScoreKind) -> TopKAssignment:
+    """One image, whose priors are points ``x y stride stride``."""
+    predictions = PointPredictions(pred_instances.bboxes.unsqueeze(0), pred_instances.scores.unsqueeze(0))
+    points, strides = pred_instances.priors[:, :2], pred_instances.priors[:, 2]
+    return _assign(rule, points, strides, gt_instances, predictions, score_kind)
+
+
 def _assign(
     rule: TopKRule,
     points: Tensor,
     point_strides: Tensor,
     gt_instances: Any,
     predictions: PointPredictions | None = None,
+    score_kind: ScoreKind = "probabilities",
 ) -> TopKAssignment:
-    """One image, whose points carry their strides; predicted are corners and probabilities."""
+    """One image, whose points carry their strides; predicted are corners."""
     shapes, strides, offset = grids_of_priors(points, point_strides)
-    assigner = TopKAssigner(strides, rule, offset, box_format="xyxy", score_kind="probabilities")
+    assigner = TopKAssigner(strides, rule, offset, box_format="xyxy", score_kind=score_kind)
     targets = pack_boxes([gt_instances.bboxes], [gt_instances.labels])
     return assigner(shapes, *targets, predictions=predictions)  # type: ignore[no-any-return]
 

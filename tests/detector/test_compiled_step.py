@@ -10,6 +10,7 @@ import torch
 from detector_samples import changed
 from torch import Tensor
 
+from detector.assign_config import KINDS
 from detector.config import Config
 from detector.data.loader import Batch
 from detector.engine.step import forward
@@ -25,8 +26,7 @@ def total_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"model": {"centerness": True}}, {"assign": {"kind": "atss"}}, {"assign": {"kind": "task_aligned"}}],
+    "changes", [{}, {"model": {"centerness": True}}, *({"assign": {"kind": k}} for k in KINDS[1:])]
 )
 def test_loss_and_gradients_of_one_graph(config: Config, batch: Batch, changes: dict[str, dict[str, Any]]) -> None:
     config = changed(config, changes)

@@ -158,6 +158,22 @@ def test_every_command_takes_a_family_that_reads_predictions(
             r"assign.task_aligned.beta: expected an integer in \[0, 8\], got 9",
         ),
         (
+            {"assign": {"kind": "sim_ota", "soft_label": {"radius": 2.0}}},
+            "assign.soft_label.radius: expected no value with assign.kind sim_ota, which does not read it, got 2",
+        ),
+        (
+            {"assign": {"kind": "sim_ota", "sim_ota": {"region": "box"}}},
+            "assign.sim_ota.region: expected 'box_or_center' or 'center', got 'box'",
+        ),
+        (
+            {"assign": {"kind": "soft_label", "soft_label": {"top_ious": 33}}},
+            r"assign.soft_label.top_ious: expected an integer in \[1, 32\], got 33",
+        ),
+        (
+            {"assign": {"kind": "soft_label", "soft_label": {"preset": "yolox"}}},
+            "assign.soft_label.preset: expected 'rtmdet', got 'yolox'",
+        ),
+        (
             {"assign": {"initial_iterations": 9}},
             "assign.initial_iterations: expected 0 with assign.kind points, which reads no predictions, got 9",
         ),

@@ -64,10 +64,11 @@ def test_rules_are_drawn_by_the_predictions_of_any_network_for_its_own_points(
     """Also of one trained by points: presets.tood has another offset, at which its distances would be wrong."""
     train(changed(config, {"train": {"iterations": 1}}), annotations, tmp_path, CPU)
     out, checkpoint = ["--out", str(tmp_path / "view.png")], ["--checkpoint", str(tmp_path / "last.pt")]
-    presets_of = ["--presets", "paper", "atss", "tood", "--levels", "3"]
+    shown = ["paper", "atss", "tood", "simota", "yolox", "rtmdet"]
+    presets_of = ["--presets", *shown, "--levels", "3"]
     assert main(["assign-view", *checkpoint, *presets_of, *out]) == 0  # the drawn scene has the classes it knows
     drawn, _ = capfd.readouterr()
-    assert [line.partition(":")[0] for line in drawn.splitlines()[1:4]] == ["paper", "atss", "tood"]
+    assert [line.partition(":")[0] for line in drawn.splitlines()[1:-1]] == shown
     (tmp_path / "boxes.json").write_text("[[1, 2, 30, 40]]", encoding="utf-8")
     file = ["--image", str(annotations.files[0]), "--boxes", str(tmp_path / "boxes.json")]
     assert main(["assign-view", *checkpoint, *presets_of, *file, *out]) == 2
@@ -109,7 +110,8 @@ def test_what_a_sweep_tells_of_a_family(config: Config, annotations: Annotations
     assert kept is not None
     assert 0 < kept.points < 1
     assert kept.boxes_without_positive < 0.5
-    assert kept_by(presets.tood, annotations, config.data) is None
+    for rule in (presets.tood, presets.yolox, presets.rtmdet):
+        assert kept_by(rule, annotations, config.data) is None
     results = [Result(name, 0, 40.0, 1.5, 150, 61.5, "", "", {"AP": 9.0}) for name in ("points", "fcos", "atss")]
     results.append(Result("tood", 0, None, None, 150, 61.5, "", "", {"AP": 9.5}))
     sweep = Sweep("title", ("AP",), (Cell("points"), Cell("fcos"), Cell("atss"), Cell("tood")))

@@ -247,7 +247,7 @@ def mmdet(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         "mmdet": {},
         "mmdet.registry": {"MODELS": Registry(), "TASK_UTILS": Registry()},
         "mmdet.models": {},
-        "mmdet.models.dense_heads": {"FCOSHead": ListedHead},
+        "mmdet.models.dense_heads": {"FCOSHead": ListedHead, "TOODHead": ListedHead},
         "mmdet.models.task_modules": {},
         "mmdet.models.task_modules.assigners": {
             "BaseAssigner": object,

@@ -12,11 +12,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pseudo_iou_ops import TopKAssignment, assign_top_k, level_points, pack_boxes, presets
+from pseudo_iou_ops import (
+    Atss,
+    SimOta,
+    SoftLabel,
+    TaskAligned,
+    TopKAssignment,
+    assign_top_k,
+    level_points,
+    pack_boxes,
+    presets,
+)
 from pseudo_iou_ops.integrations import detectron2
 from pseudo_iou_ops.integrations._grid import grids_of_priors
 from pseudo_iou_ops.integrations.mmdetection_assigners import (
     FusedATSSAssigner,
+    FusedDynamicSoftLabelAssigner,
+    FusedSimOTAAssigner,
     FusedTaskAlignedAssigner,
     register_assigners,
 )
@@ -28,6 +40,12 @@ POINT_STRIDES = torch.repeat_interleave(
     torch.tensor(STRIDES, dtype=torch.float32), torch.tensor([height * width for height, width in SHAPES])
 )
 CLASSES = 7
+KINDS: tuple[Any, ...] = (
+    FusedATSSAssigner,
+    FusedTaskAlignedAssigner,
+    FusedSimOTAAssigner,
+    FusedDynamicSoftLabelAssigner,
+)
 
 
 def make_boxes(seed: int, count: int) -> tuple[Tensor, Tensor]:
@@ -43,6 +61,14 @@ def expected_of(rule: Any, seed: int, offset: float, **predictions: Any) -> TopK
     result = assign_top_k(boxes, labels, offsets, SHAPES, STRIDES, rule, offset=offset, **predictions)
     assert int(result.num_pos.sum()) > 9
     return result
+
+
+def draw_predictions(centers: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Each point predicts a box about that whose center is nearest; its scores are in [0, 1]."""
+    random = torch.Generator().manual_seed(0)
+    predicted = boxes[torch.cdist(centers, (boxes[:, :2] + boxes[:, 2:]) / 2).argmin(1)]
+    predicted = predicted + 8 * torch.randn(predicted.shape, generator=random)
+    return predicted, torch.rand(len(centers), CLASSES, generator=random)
 
 
 class Instances(NamedTuple):
@@ -74,7 +100,7 @@ class Registry(dict[str, type]):
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """mmdetection's assigners and registry, as far as the adapter uses them."""
-    registry = Registry(ATSSAssigner=object, TaskAlignedAssigner=object)
+    registry = Registry({kind.__name__.removeprefix("Fused"): object for kind in KINDS})
     members: dict[str, dict[str, Any]] = {
         "mmdet": {},
         "mmdet.models": {},
@@ -110,12 +136,10 @@ def test_mmdetections_atss_is_called_as_its_heads_call_it(registry: Registry, of
 @pytest.mark.parametrize("powers", [{}, {"alpha": 0.5, "beta": 2}])
 def test_mmdetections_task_aligned_is_called_as_its_head_calls_it(registry: Registry, powers: dict[str, Any]) -> None:
     boxes, labels = make_boxes(2, 9)
-    random = torch.Generator().manual_seed(0)
     centers = level_points(SHAPES, STRIDES, 0.0)
     half = 4 * POINT_STRIDES[:, None]
-    predicted = boxes[torch.cdist(centers, (boxes[:, :2] + boxes[:, 2:]) / 2).argmin(1)]
-    predicted = predicted + 8 * torch.randn(predicted.shape, generator=random)
-    scores = torch.rand(len(centers), CLASSES, generator=random).requires_grad_()
+    predicted, scores = draw_predictions(centers, boxes)
+    scores.requires_grad_()
     given = types.SimpleNamespace(
         priors=torch.cat((centers - half, centers + half), dim=1), bboxes=predicted, scores=scores
     )
@@ -150,7 +174,44 @@ def test_mmdetections_task_aligned_is_called_as_its_head_calls_it(registry: Regi
         assigner.assign(given, Instances(boxes, labels), beta=2.5)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", [FusedATSSAssigner, FusedTaskAlignedAssigner])
+@pytest.mark.parametrize(
+    ("assigner", "rule", "score_kind"),
+    [
+        (FusedSimOTAAssigner(), presets.simota, "probabilities"),
+        (FusedSimOTAAssigner(1.5, 7, 2.0, 0.5), SimOta(1.5, "box_or_center", 7, 2.0, 0.5), "probabilities"),
+        (FusedDynamicSoftLabelAssigner(), presets.rtmdet, "logits"),
+        (FusedDynamicSoftLabelAssigner(2.0, 7, 1.0), SoftLabel(2.0, 7, 1.0), "logits"),
+    ],
+)
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_mmdetections_dynamic_k_is_called_as_its_heads_call_it(
+    registry: Registry, assigner: Any, rule: Any, score_kind: str, offset: float
+) -> None:
+    """By names, with points that carry their strides, whose offset counts."""
+    boxes, labels = make_boxes(2, 9)
+    centers = level_points(SHAPES, STRIDES, offset)
+    predicted, scores = draw_predictions(centers, boxes)
+    scores = scores if score_kind == "probabilities" else scores.logit()
+    strides = POINT_STRIDES[:, None].expand(-1, 2)
+    given = types.SimpleNamespace(priors=torch.cat((centers, strides), dim=1), bboxes=predicted, scores=scores)
+    result = assigner.assign(pred_instances=given, gt_instances=Instances(boxes, labels), gt_instances_ignore=None)
+    predictions = {"pred_boxes": predicted[None], "scores": scores[None], "score_kind": score_kind}
+    expected = expected_of(rule, 2, offset, **predictions)
+    assert result.num_gts == 9
+    assert torch.equal(result.gt_inds, expected.matched[0] + 1)
+    assert torch.equal(result.labels, expected.labels[0])
+    assert torch.equal(result.max_overlaps, expected.iou[0])
+    nothing = assigner.assign(given, Instances(boxes[:0], labels[:0]))
+    assert (nothing.num_gts, nothing.gt_inds.any(), nothing.labels.unique().tolist()) == (0, False, [-1])
+
+
+def test_boxes_whose_masks_have_centers_of_their_own_are_refused() -> None:
+    instances = types.SimpleNamespace(bboxes=torch.zeros(1, 4), labels=torch.zeros(1), masks=None)
+    with pytest.raises(ValueError, match=r"^gt_instances: expected no masks, because .*, got masks$"):
+        FusedDynamicSoftLabelAssigner().assign(None, instances)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_registered_assigners_can_be_pickled_and_replace_their_models(registry: Registry, kind: Any) -> None:
     register_assigners()
     register_assigners()  # twice is no error
@@ -159,20 +220,23 @@ def test_registered_assigners_can_be_pickled_and_replace_their_models(registry: 
     assert registry[name] is object
     register_assigners(replace=True)
     assert registry[name] is kind
-    assert pickle.loads(pickle.dumps(registry[name](topk=5))).rule.k == 5
+    count = "candidate_topk" if kind is FusedSimOTAAssigner else "topk"
+    rule = pickle.loads(pickle.dumps(registry[name](**{count: 5}))).rule
+    assert getattr(rule, "k" if isinstance(rule, Atss | TaskAligned) else "top_ious") == 5
 
 
 @pytest.mark.parametrize(
-    ("argument", "arguments"),
+    ("kind", "argument", "value"),
     [
-        ("alpha", {"alpha": 0.8}),
-        ("ignore_iof_thr", {"ignore_iof_thr": 0.5}),
-        ("iou_calculator", {"iou_calculator": {}}),
+        (FusedATSSAssigner, "alpha", 0.8),
+        (FusedATSSAssigner, "ignore_iof_thr", 0.5),
+        *((kind, "iou_calculator", {"type": "BboxOverlaps2D", "scale": 512.0}) for kind in KINDS),
     ],
 )
-def test_what_mmdetections_assigner_has_and_ours_has_not_is_refused(argument: str, arguments: dict[str, Any]) -> None:
+def test_what_mmdetections_assigner_has_and_ours_has_not_is_refused(kind: Any, argument: str, value: Any) -> None:
+    given = {"topk": 13} if kind is FusedTaskAlignedAssigner else {}
     with pytest.raises(ValueError, match=rf"^{argument}: expected .*, got "):
-        FusedATSSAssigner(**arguments)
+        kind(**given, **{argument: value})
 
 
 def test_grids_are_read_from_priors() -> None:

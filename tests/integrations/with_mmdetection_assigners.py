@@ -23,6 +23,8 @@ from mmengine.structures import InstanceData  # noqa: E402
 from pseudo_iou_ops import level_points  # noqa: E402
 from pseudo_iou_ops.integrations.mmdetection_assigners import (  # noqa: E402
     FusedATSSAssigner,
+    FusedDynamicSoftLabelAssigner,
+    FusedSimOTAAssigner,
     FusedTaskAlignedAssigner,
     register_assigners,
 )
@@ -133,20 +135,24 @@ def test_the_padding_of_a_smaller_image_leaves_its_own_grids() -> None:
     assert torch.equal(found.gt_inds, expected.gt_inds)
 
 
-@pytest.mark.parametrize("kind", [FusedATSSAssigner, FusedTaskAlignedAssigner])
+KINDS = (FusedATSSAssigner, FusedTaskAlignedAssigner, FusedSimOTAAssigner, FusedDynamicSoftLabelAssigner)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_replaced_name_builds_the_fused_assigner(kind: Any) -> None:
-    names = ("ATSSAssigner", "TaskAlignedAssigner")
+    names = [fused.__name__.removeprefix("Fused") for fused in KINDS]
     before, name = {name: TASK_UTILS.get(name) for name in names}, kind.__name__.removeprefix("Fused")
+    counts = {} if kind is FusedSimOTAAssigner else {"topk": 9}
     try:
         register_assigners(replace=True)
-        assert isinstance(TASK_UTILS.build({"type": name, "topk": 9}), kind)
+        assert isinstance(TASK_UTILS.build({"type": name, **counts}), kind)
         assert pickle.loads(pickle.dumps(TASK_UTILS.get(name))) is kind
     finally:
         for name, module in before.items():
             TASK_UTILS.register_module(name=name, module=module, force=True)
 
 
-@pytest.mark.parametrize("function", [register_assigners, FusedATSSAssigner, FusedTaskAlignedAssigner])
+@pytest.mark.parametrize("function", [register_assigners, *KINDS])
 def test_example_of_a_docstring_runs(function: Any) -> None:
     example = doctest.DocTestParser().get_doctest(inspect.getdoc(function) or "", {}, function.__name__, None, None)
     assert doctest.DocTestRunner().run(example) == (0, len(example.examples))

@@ -95,12 +95,12 @@ def test_adapters_are_among_the_public_objects() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring_has_an_example_that_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of mmdetection are compiled; integrations/with_mmdetection.py runs them."""
+    """Those of mmdetection are compiled; integrations/with_mmdetection*.py run them."""
     text = inspect.getdoc(PUBLIC[name]) or ""
     example = doctest.DocTestParser().get_doctest(text, {}, name, None, None)
     assert "\nExamples:\n" in text
     assert len(example.examples) >= 2
-    if name.startswith("mmdetection.") or name == "mmdetection_assigners.register_assigners":
+    if name.startswith(("mmdetection.", "mmdetection_tood.")) or name == "mmdetection_assigners.register_assigners":
         for part in example.examples:
             compile(part.source, name, "single")
         return
