@@ -21,15 +21,15 @@ Levels = dict[str, Tensor]
 class FeatureCache:
     """The outputs of a backbone's body, float32, all levels of an image in one file.
 
-    A file's name is a digest of the padded image, that of its folder one of the network: where other pixels, padding
-    or weights give other features, the name is another too. Runs may share a folder, also at the same time, because a
-    file appears whole.
+    A file's name is a digest of the padded image, that of its folder one of the network: where other pixels, padding,
+    weights or layout in memory give other bits, the name is another too. Runs may share a folder, also at the same
+    time, because a file appears whole.
 
     Args:
         folder: of the caches of all networks; made when the first file is written.
         backbone: whose body is frozen: an image has the same features every time.
         statistics: of the pixels, which the images are normalised by.
-        memory_format: of the levels that are returned; files hold the channels last.
+        memory_format: that the network computes in; files hold the channels last.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FeatureCache:
         self.names = tuple(backbone.body.return_layers.values())
         self.channels = tuple(block[0].in_channels for block in backbone.fpn.inner_blocks)
         self.memory_format = memory_format
-        self.folder = folder / _network_digest(backbone.body, statistics)
+        self.folder = folder / _network_digest(backbone.body, statistics, memory_format)
 
     def features(self, images: Tensor, compute: Callable[[Tensor], Levels]) -> Levels:
         """The levels of a batch (B, C, H, W) as the body gives them.
@@ -80,7 +80,7 @@ class FeatureCache:
             with file.open("rb", buffering=0) as stream:
                 for level in levels:
                     if stream.readinto(level[row].numpy().data) != level[row].nbytes:
-                        raise OSError(f"{file.name} is too short; delete it")
+                        raise UserError(f"model.feature_cache: {file} is too short; delete it")
         return levels
 
 
@@ -99,9 +99,9 @@ def _write(file: Path, levels: Sequence[Tensor]) -> None:
         raise
 
 
-def _network_digest(body: nn.Module, statistics: Sequence[Tensor]) -> str:
+def _network_digest(body: nn.Module, statistics: Sequence[Tensor], memory_format: torch.memory_format) -> str:
     """Of the layers with their strides, of the weights, and of what the pixels are normalised by."""
-    digest = hashlib.blake2b(repr(body).encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{memory_format} {body!r}".encode(), digest_size=16)
     for tensor in (*body.state_dict().values(), *statistics):
         digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()

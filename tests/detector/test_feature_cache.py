@@ -20,6 +20,7 @@ from detector.engine.step import train_step
 from detector.engine.train import build_model, new_state
 from detector.errors import UsageError, UserError
 from detector.model import Detector
+from detector.model.feature_cache import _network_digest
 from tests.detector_samples import CLASSES, CPU, changed
 
 
@@ -112,12 +113,11 @@ def test_what_changes_the_features_changes_the_name(frozen: Config, batch: Batch
     assert count(changed(frozen, {"model": head, "train": {"seed": 3}}), images) == 6
 
 
-def test_the_layout_of_a_network_with_the_same_weights_changes_the_name(batch: Batch) -> None:
-    from detector.model.feature_cache import _network_digest
-
+def test_strides_and_layout_change_the_name() -> None:
     layers = (nn.Conv2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3, stride=1))
     layers[1].load_state_dict(layers[0].state_dict())
-    assert len({_network_digest(layer, ()) for layer in layers}) == 2
+    formats = (torch.contiguous_format, torch.channels_last)
+    assert len({_network_digest(layer, (), form) for layer in layers for form in formats}) == 4
 
 
 def test_a_file_appears_whole_or_not_at_all(
