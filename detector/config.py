@@ -101,6 +101,8 @@ class ModelConfig:
     """Stride 2 on the 1x1 convolution of a bottleneck, as Caffe weights need it."""
     pixels: Literal["rgb", "caffe"] = "rgb"
     """What the weights were trained on: rgb over ImageNet's mean and deviation, or caffe's bgr minus the mean."""
+    feature_cache: str = ""
+    """A folder in which to keep what a wholly frozen backbone makes of each image; empty keeps nothing."""
     deformable: bool = False
     """Modulated deformable 3x3 convolutions (DCNv2) in the last three stages, c3-c5."""
     deform_groups: Positive = 4
@@ -297,6 +299,7 @@ def check_config(config: Config) -> None:
     config.assign.rule()
     config.assign.initial_rule()
     _check_soft_targets(config)
+    _check_feature_cache(config)
     classes, model = config.data.classes, config.model
     if len(set(classes)) != len(classes):
         raise UsageError(f"data.classes: expected each class once, got {', '.join(classes)}")
@@ -330,6 +333,20 @@ def _check_soft_targets(config: Config) -> None:
                 f"{name}: expected False with assign.kind {assign.kind}, whose class scores learn how well the box "
                 "fits, got True"
             )
+
+
+def _check_feature_cache(config: Config) -> None:
+    """Features that are kept are those of every step: of fixed weights, in one precision."""
+    if not config.model.feature_cache:
+        return
+    for name, expected, value in (
+        ("model.trainable_stages", 0, config.model.trainable_stages),
+        ("model.norm", "frozen", config.model.norm),
+        ("train.amp", "fp32", config.train.amp),
+        ("train.compile", False, config.train.compile),
+    ):
+        if value != expected:
+            raise UsageError(f"{name}: expected {expected} with model.feature_cache, got {value}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def run(arguments: EvalArguments) -> Evaluation | None:
     out = arguments.out or checkpoint.parent
     with process_group():
         model, annotations = restore(config, checkpoint, arguments.split)
+        model.use_feature_cache()
         if is_main():
             out.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()

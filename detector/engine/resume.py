@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "data.root",
     "data.workers",
     "data.max_pixels",
+    "model.feature_cache",
     "eval.",
     "postprocess.",
 )

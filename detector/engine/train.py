@@ -78,6 +78,8 @@ def train(
     state = new_state(config, len(annotations.class_names), device)
     if resumed is not None:
         state.restore(resumed.content, resumed.file)
+    for model in {state.model, state.evaluated()}:
+        model.use_feature_cache()
     if is_main():
         _prepare_folder(out, config, state)
     network = build_network(state.model)

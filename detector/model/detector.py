@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -20,6 +21,7 @@ from pseudo_iou_ops import (
 from ..config import Config
 from ..data.loader import Targets
 from .backbone import STRIDES, build_backbone
+from .feature_cache import FeatureCache
 from .head import Head, Predictions
 from .losses import detection_losses
 from .postprocess import Detections, detections
@@ -51,19 +53,37 @@ class Detector(nn.Module):
         mean, std = pixel_statistics(config.model.pixels)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
+        self.feature_cache: FeatureCache | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are, and where the images have to be."""
         return self.mean.device
 
+    @property
+    def _memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.config.train.channels_last else torch.contiguous_format
+
     def forward(self, images: Tensor) -> Predictions:
         """``images`` (B, 3, H, W) uint8 RGB, sides multiples of 32; normalised here, on their device."""
+        cache = self.feature_cache
+        features = self._features(images) if cache is None else cache.features(images, self._features)
+        return self.head(list(self.backbone.fpn(features).values()))  # type: ignore[no-any-return]
+
+    def use_feature_cache(self) -> None:
+        """From now on take the backbone's outputs from ``model.feature_cache``, if the configuration names a folder.
+
+        For training and evaluation, which see the same images again; the weights are in place.
+        """
+        if self.config.model.feature_cache:
+            folder = Path(self.config.model.feature_cache)
+            self.feature_cache = FeatureCache(folder, self.backbone, (self.mean, self.std), self._memory_format)
+
+    def _features(self, images: Tensor) -> dict[str, Tensor]:
+        """The outputs of the backbone's last three stages."""
         pixels = images.flip(1) if self.config.model.pixels == "caffe" else images
         normalised = (pixels.float() - self.mean) / self.std
-        if self.config.train.channels_last:
-            normalised = normalised.contiguous(memory_format=torch.channels_last)
-        return self.head(list(self.backbone(normalised).values()))  # type: ignore[no-any-return]
+        return self.backbone.body(normalised.contiguous(memory_format=self._memory_format))  # type: ignore[no-any-return]
 
     def assigner_at(self, step: int | None) -> Assigner:
         """The assigner after so many steps of training; None: that of a trained network."""

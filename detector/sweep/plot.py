@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pseudo_iou_ops import AssignRule
+from pseudo_iou_ops import AssignRule, Atss
 
 from ..assign_config import Rule
 from ..visualise.palette import INK, colour, pyplot
@@ -27,6 +27,7 @@ _SERIES = {
     "scaled_box": "scaled box",
     "center_radius": "center radius",
 }
+_ATSS_SERIES = {"anchor_iou": "ATSS", "pseudo_iou": "ATSS by Pseudo-IoU alone", "product": "ATSS by Pseudo-IoU"}
 
 
 class Point(NamedTuple):
@@ -44,13 +45,13 @@ class Point(NamedTuple):
 def draw_sweep(sweep: Sweep, rules: Sequence[Rule], results: Sequence[Result], file: Path) -> None:
     """Write a picture of the sweep's first metric; published figures are hollow.
 
-    Cells of point rules that differ are drawn over the threshold and over the kept share of the points, other cells
-    side by side.
+    Cells whose rules differ and read no predictions are drawn over the threshold and over the kept share of the points,
+    other cells side by side.
     """
     plt = pyplot()
     points = [_point(sweep.metrics[0], cell, rule, results) for cell, rule in zip(sweep.cells, rules, strict=True)]
-    have_thresholds = all(isinstance(rule, AssignRule) for rule in rules)
-    is_curve = have_thresholds and len(set(rules)) > 2
+    have_shares = all(isinstance(rule, (AssignRule, Atss)) for rule in rules)
+    is_curve = have_shares and len(set(rules)) > 2
     panels = [_draw_over_threshold, _draw_over_kept] if is_curve else [_draw_cells]
     figure, grid = plt.subplots(1, len(panels), squeeze=False, sharey=True, figsize=SIZE, layout="constrained")
     for axes, draw in zip(grid[0], panels, strict=True):
@@ -104,6 +105,8 @@ def _point(metric: str, cell: Cell, rule: Rule, results: Sequence[Result]) -> Po
 
 def _series_of(rule: Rule) -> tuple[str, float | None]:
     """The curve that a rule is a point of, and its threshold, if that is a share."""
+    if isinstance(rule, Atss):
+        return _ATSS_SERIES[rule.metric], None
     if not isinstance(rule, AssignRule):
         return type(rule).__name__, None
     band = " with ignore band" if rule.ignore_threshold is not None else ""

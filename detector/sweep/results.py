@@ -17,7 +17,7 @@ from ..errors import UserError
 # Where the data lies and what computes it does not make another run.
 _PLACES = {
     "data": ("root", "workers"),
-    "model": ("weights",),
+    "model": ("weights", "feature_cache"),
     "train": ("device", "seed", "log_every", "save_every"),
 }
 # Before and after the columns of the figures.

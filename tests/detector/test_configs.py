@@ -11,6 +11,7 @@ from detector.config import AssignConfig, Config, check_config, load_config
 from detector.engine.optim import learning_rate
 from detector.sweep import TABLES, Cell, cell_config, load_sweep, load_table
 from detector.sweep.plan import TABLES_FILE
+from pseudo_iou_ops import AssignRule, presets
 
 CONFIGS = TABLES_FILE.parents[1]
 EVERY_FILE = sorted(set(CONFIGS.rglob("*.yaml")) - {TABLES_FILE} - set((CONFIGS / "sweeps").iterdir()))
@@ -40,14 +41,20 @@ def test_the_cells_of_a_sweep_differ_in_the_assignment_alone(file: Path) -> None
     assert all(set(cell.settings) == {"assign"} for cell in sweep.cells)
     rules = [cell_config(cell).assign.rule() for cell in sweep.cells]
     assert len(set(rules)) == len(rules)
-    metrics = {rule.metric for rule in rules}
-    in_band = [rule.threshold for rule in rules if rule.ignore_threshold is not None]
-    if file.name == "demo.yaml":
-        assert metrics == {"none", "pseudo_iou", "centerness"}
-        assert in_band == []
-    else:
-        assert metrics == {"none", "pseudo_iou", "centerness", "scaled_box", "center_radius"}
-        assert in_band == [0.6]
+    point_rules = [rule for rule in rules if isinstance(rule, AssignRule)]
+    metrics = {rule.metric for rule in point_rules}
+    in_band = [rule.threshold for rule in point_rules if rule.ignore_threshold is not None]
+    others = [rule for rule in rules if rule not in point_rules]
+    expected = {
+        "demo.yaml": ({"none", "pseudo_iou", "centerness"}, [], []),
+        "coco_voc20_cpu.yaml": (
+            {"none", "pseudo_iou", "centerness", "center_radius"},
+            [0.6],
+            [presets.atss, presets.pseudo_iou_atss],
+        ),
+    }
+    every_metric = {"none", "pseudo_iou", "centerness", "scaled_box", "center_radius"}
+    assert (metrics, in_band, others) == expected.get(file.name, (every_metric, [0.6], []))
 
 
 @pytest.mark.parametrize("table", ["1a", "1b", "1c", "2"])

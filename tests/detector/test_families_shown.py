@@ -15,7 +15,7 @@ from detector.data import Annotations
 from detector.data.loader import DetectionDataset, collate
 from detector.data.transforms import evaluation_transform
 from detector.engine.train import train
-from detector.sweep import Cell, Sweep
+from detector.sweep import Cell, Sweep, plot
 from detector.sweep.kept import kept_by
 from detector.sweep.plot import draw_order, draw_sweep
 from detector.sweep.results import Result, read_results, write_results
@@ -123,3 +123,20 @@ def test_what_a_sweep_tells_of_a_family(config: Config, annotations: Annotations
     draw_sweep(sweep, rules, results, tmp_path / "plot.png")
     draw_order(sweep, rules, results, tmp_path / "order.png")
     assert min((tmp_path / name).stat().st_size for name in ("plot.png", "order.png")) > 5_000
+
+
+def test_atss_has_a_place_among_the_kept_shares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[plot.Point] = []
+    monkeypatch.setattr(plot, "_draw_over_kept", lambda axes, points: drawn.extend(points))
+    rules = [presets.paper_baseline, presets.paper, presets.atss]
+    results = [
+        Result(name, 0, kept, 1.5, 150, 61.5, "", "", {"AP": 9.0})
+        for name, kept in (("all", 100.0), ("paper", 40.0), ("atss", 8.0))
+    ]
+    sweep = Sweep("title", ("AP",), tuple(Cell(result.cell) for result in results))
+    draw_sweep(sweep, rules, results, tmp_path / "plot.png")
+    assert [(point.series, point.threshold, point.kept) for point in drawn] == [
+        ("every inside point", None, 100.0),
+        ("Pseudo-IoU", 0.4, 40.0),
+        ("ATSS", None, 8.0),
+    ]

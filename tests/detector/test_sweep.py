@@ -191,6 +191,7 @@ def test_the_digest_tells_settings_from_places(config: Config) -> None:
     same = settings_digest(config)
     assert changed("data", root="elsewhere", workers=7) == same
     assert changed("train", device="cuda", seed=3) == same
+    assert changed("model", weights="elsewhere", feature_cache="elsewhere") == same
     assert changed("assign", threshold=0.5) != same
     assert changed("train", batch_size=2) != same
 
