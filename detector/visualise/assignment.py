@@ -131,8 +131,8 @@ def draw_assignment(
             if number == 1:
                 axes.set_ylabel(f"{level.name}   stride {level.stride}", fontsize=10, color=INK)
     bar = figure.colorbar(heat, ax=grid, shrink=min(1.0, 2.4 / (panel_height * len(shown))), pad=0.012, aspect=24)
-    has_points = any(isinstance(rule, AssignRule) for rule in rules)
-    bar.set_label("value of the metric" if has_points else "value of the match", fontsize=9)
+    judged = dict.fromkeys("metric" if isinstance(rule, AssignRule) else "match" for rule in rules)
+    bar.set_label(f"value of the {' or '.join(judged)}", fontsize=9)
     bar.outline.set_visible(False)
     figure.savefig(file, dpi=150, facecolor="white")
     plt.close(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -81,11 +82,17 @@ def grids_of_priors(points: Tensor, strides: Tensor) -> tuple[list[tuple[int, in
         strides: (P,) floating, the stride of each point's level.
 
     Raises:
-        ValueError: the points are not one regular grid per stride, one after another.
+        ValueError: the points are not one regular grid per stride, one after another, or the first points of the levels
+            do not lie alike in their cells.
     """
     levels = torch.unique_consecutive(strides).tolist()
-    offset = grid_offset(points, levels[0]) if levels else 0.5
-    return grid_shapes(points, levels), levels, offset
+    offset, shapes, first = grid_offset(points, levels[0]) if levels else 0.5, grid_shapes(points, levels), 0
+    for stride, (height, width) in zip(levels, shapes, strict=True):
+        begin = points[first].tolist()
+        if not all(math.isclose(side, offset * stride, rel_tol=1e-5) for side in begin):
+            raise ValueError(f"points: expected level {stride:g} to begin at {offset * stride:g}, got {begin}")
+        first += height * width
+    return shapes, levels, offset
 
 
 def _grid_shape(points: Sequence[tuple[float, float]], stride: float) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from ..protocols import AssignmentLike, PointPredictions
 from ..rule import AssignRule
 from ..top_k import TopKAssignment
 from ..top_k_assigner import make_assigner
+from ..top_k_rules import SoftLabel
 from ._grid import GridReader
 from ._rules import AnyRule, check_any_rule
 
@@ -32,7 +33,7 @@ class YoloAssigner(nn.Module):
             what a match scores.
 
     Raises:
-        TypeError: the rule is none.
+        TypeError: the rule is none, or a ``SoftLabel``, which reads logits: the slot gets probabilities.
         ValueError: soft is asked of another rule than an AssignRule.
 
     Examples:
@@ -57,6 +58,8 @@ class YoloAssigner(nn.Module):
     ) -> None:
         super().__init__()
         check_any_rule(rule)
+        if isinstance(rule, SoftLabel):
+            raise TypeError("rule: expected one that reads probabilities, as the slot gets them, got a SoftLabel")
         if soft and not isinstance(rule, AssignRule):
             raise ValueError(
                 f"soft: expected False with a rule of assign_top_k, which scores its matches itself, got {soft}"

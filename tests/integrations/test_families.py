@@ -246,6 +246,14 @@ def test_grids_are_read_from_priors() -> None:
     assert grids_of_priors(torch.empty(0, 2), torch.empty(0)) == ([], [], 0.5)
 
 
+def test_levels_that_begin_at_different_places_are_refused() -> None:
+    """As those of anchors of which a head has left out what reaches beyond the image."""
+    inner = POINTS[(POINTS > 24).all(1)]
+    strides = POINT_STRIDES[(POINTS > 24).all(1)]
+    with pytest.raises(ValueError, match=r"^points: expected level 16 to begin at 56, got \[40\.0, 40\.0\]$"):
+        grids_of_priors(inner, strides)
+
+
 def test_torchvisions_fcos_trains_by_atss() -> None:
     pytest.importorskip("torchvision")
     from torchvision.models.detection import fcos_resnet50_fpn

@@ -42,6 +42,8 @@ def make_inputs(seed: int, dtype: torch.dtype, points: Tensor = POINTS) -> tuple
         presets.pp_yoloe,
         presets.yolov8,
         replace(presets.yolov8, keep=1),
+        presets.simota,
+        presets.yolox,
     ],
 )
 def test_a_rule_gives_the_five_tensors(rule: Any, dtype: torch.dtype) -> None:
@@ -68,7 +70,8 @@ def test_a_rule_gives_the_five_tensors(rule: Any, dtype: torch.dtype) -> None:
     assert torch.equal(targets.labels[targets.foreground], labels[rows])
     assert torch.equal(targets.boxes[targets.foreground], boxes[rows])
     assert torch.equal(targets.scores.sum(-1), expected.score.to(dtype))
-    assert torch.equal(targets.scores.argmax(-1)[targets.foreground], labels[rows])
+    own = targets.scores[targets.foreground].gather(1, labels[rows, None]).squeeze(1)  # the rest is 0
+    assert torch.equal(own, targets.scores.sum(-1)[targets.foreground])
     assert [tensor.dtype for tensor in targets] == [torch.int64, torch.float32, dtype, torch.bool, torch.int64]
 
 
@@ -80,6 +83,8 @@ def test_what_the_slot_can_not_do_is_refused() -> None:
             YoloAssigner(CLASSES, STRIDES, rule, soft=True)
     with pytest.raises(TypeError, match=r"^rule: expected an AssignRule or a rule of assign_top_k, got str$"):
         YoloAssigner(CLASSES, STRIDES, "atss")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^rule: expected one that reads probabilities, .*, got a SoftLabel$"):
+        YoloAssigner(CLASSES, STRIDES, presets.rtmdet)
 
 
 class OnDevice(Tensor):
