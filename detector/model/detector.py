@@ -66,9 +66,12 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> Predictions:
         """``images`` (B, 3, H, W) uint8 RGB, sides multiples of 32; normalised here, on their device."""
-        cache = self.feature_cache
-        features = self._features(images) if cache is None else cache.features(images, self._features)
-        return self.head(list(self.backbone.fpn(features).values()))  # type: ignore[no-any-return]
+        if self.feature_cache is None:
+            levels = self.backbone(self._normalised(images))
+        else:
+            kept = self.feature_cache.features(images, lambda new: self.backbone.body(self._normalised(new)))
+            levels = self.backbone.fpn(kept)
+        return self.head(list(levels.values()))  # type: ignore[no-any-return]
 
     def use_feature_cache(self) -> None:
         """From now on take the backbone's outputs from ``model.feature_cache``, if the configuration names a folder.
@@ -79,11 +82,9 @@ class Detector(nn.Module):
             folder = Path(self.config.model.feature_cache)
             self.feature_cache = FeatureCache(folder, self.backbone, (self.mean, self.std), self._memory_format)
 
-    def _features(self, images: Tensor) -> dict[str, Tensor]:
-        """The outputs of the backbone's last three stages."""
+    def _normalised(self, images: Tensor) -> Tensor:
         pixels = images.flip(1) if self.config.model.pixels == "caffe" else images
-        normalised = (pixels.float() - self.mean) / self.std
-        return self.backbone.body(normalised.contiguous(memory_format=self._memory_format))  # type: ignore[no-any-return]
+        return ((pixels.float() - self.mean) / self.std).contiguous(memory_format=self._memory_format)
 
     def assigner_at(self, step: int | None) -> Assigner:
         """The assigner after so many steps of training; None: that of a trained network."""

@@ -80,6 +80,7 @@ def test_caffe_pixels_are_bgr_minus_the_mean(config: Config) -> None:
 
 def test_rule_offset_reaches_the_points(config: Config, batch: Batch) -> None:
     """With torchvision's grid, a detector decodes from the corners of the cells."""
+    torch.manual_seed(0)
     model = Detector(changed(config, {"assign": {"preset": "torchvision_fcos"}}), CLASSES).eval()
     with torch.no_grad():
         model.head.box_output.weight.zero_()
