@@ -1,7 +1,7 @@
 // What SimOTA is to dynamic_k_cpu.h.
 #pragma once
 
-#include "../core/sim_ota_params.h"
+#include "../core/sim_ota.h"
 #include "class_sum_cpu.h"
 #include "dynamic_k_cpu.h"
 
@@ -39,7 +39,6 @@ class SimOtaFamily {
   // The cells of a box's own points.
   bool near_cells(const Grid& grid, const ValidCells& valid, const Box& box, Cells& rows,
                   Cells& columns) const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Box center = center_region(box, params_.rule.radius, grid.level.stride);
     if (!cells_inside(grid, valid, center, kInfinity, rows, columns)) return false;
     if (params_.rule.center_region) return true;

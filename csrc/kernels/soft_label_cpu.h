@@ -1,7 +1,7 @@
 // What dynamic soft labels are to dynamic_k_cpu.h.
 #pragma once
 
-#include "../core/soft_label_params.h"
+#include "../core/soft_label.h"
 #include "class_sum_cpu.h"
 #include "dynamic_k_cpu.h"
 
