@@ -1,9 +1,10 @@
 // ATSS (Zhang et al. 2020): a box's candidates are the points closest to its center, level by level.
 #pragma once
 
+#include "box.h"
 #include "cell_line.h"
 #include "metrics.h"
-#include "overlap.h"
+#include "top_k_params.h"
 
 namespace pseudo_iou_ops {
 

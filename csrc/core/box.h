@@ -1,9 +1,13 @@
 // A box, a point, and the distances between them. Float32, in the order of the contract.
 #pragma once
 
+#include <limits>
+
 #include "macros.h"
 
 namespace pseudo_iou_ops {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Box {
   float x1, y1, x2, y2;
@@ -72,5 +76,12 @@ PIOU_HOST_DEVICE bool is_deeper_inside(const Distances& d, float margin) {
 }
 
 PIOU_HOST_DEVICE float longest(const Distances& d) { return larger(larger(d.l, d.r), larger(d.t, d.b)); }
+
+// The overlap of two valid boxes.
+PIOU_HOST_DEVICE float box_iou(const Box& a, const Box& b) {
+  const float w = minimum(a.x2, b.x2) - maximum(a.x1, b.x1), h = minimum(a.y2, b.y2) - maximum(a.y1, b.y1);
+  const float intersection = maximum(w, 0.0f) * maximum(h, 0.0f);
+  return intersection / maximum((area(a) + area(b)) - intersection, 1e-6f);
+}
 
 }  // namespace pseudo_iou_ops

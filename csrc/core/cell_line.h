@@ -1,7 +1,7 @@
 // The cells of a level along one axis, found from the coordinates of their points.
 #pragma once
 
-#include "top_k_params.h"
+#include "assign_params.h"
 
 namespace pseudo_iou_ops {
 
@@ -34,8 +34,9 @@ struct CellLine {
   }
 };
 
-// The columns or the rows of a level, short of the image's padding.
-PIOU_HOST_DEVICE CellLine valid_line(const TopKParams& params, int64_t image, int index, bool is_row) {
+// The columns or the rows of a level, short of the image's padding. A size that is not a number has none: a
+// comparison with it is never true.
+PIOU_HOST_DEVICE CellLine valid_line(const CallParams& params, int64_t image, int index, bool is_row) {
   const Level& level = params.levels[index];
   CellLine line{is_row ? level.height : level.width, params.offset, level.stride};
   if (params.valid_sizes == nullptr) return line;

@@ -2,7 +2,7 @@
 // of the least cost. Float32, in the order of the contract.
 #pragma once
 
-#include "overlap.h"
+#include "box.h"
 #include "predictions.h"
 #include "top_k_params.h"
 

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "macros.h"
+#include "head.h"
 
 namespace pseudo_iou_ops {
 
@@ -72,5 +72,15 @@ PIOU_HOST_DEVICE BoxTerm<Real> ltrb_term(LtrbLoss kind, const Sides<Real>& p, co
            gradient(share.r, inner_height, height, hull_height),
            gradient(share.b, inner_width, width, hull_width)}};
 }
+
+// Everything one call of the box losses hands to a kernel: plain numbers and pointers.
+struct LtrbLossParams {
+  Head head;                // of distances, four channels
+  const float* targets;     // (images, points, 4)
+  const int64_t* labels;    // (images, points) or null: all points count
+  const float* weights;     // (images, points) or null: 1
+  const float* normalizer;  // or null: 1
+  LtrbLoss kind;
+};
 
 }  // namespace pseudo_iou_ops

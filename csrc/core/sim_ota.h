@@ -34,4 +34,13 @@ PIOU_HOST_DEVICE float total_cost(const SimOtaRule& rule, float classes, float o
   return classes * rule.cls_weight + overlap_cost(overlap, rule.eps, rule.iou_weight);
 }
 
+// What a call of SimOTA hands to a kernel.
+struct SimOtaParams {
+  TopKParams call;
+  SimOtaRule rule;
+  Predictions predictions;
+  Head objectness;  // of one channel; without levels if the head has none
+  FloatType objectness_type;
+};
+
 }  // namespace pseudo_iou_ops

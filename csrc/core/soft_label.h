@@ -49,4 +49,11 @@ PIOU_HOST_DEVICE float total_cost(const SoftLabelRule& rule, float classes, floa
   return (classes + overlap_cost(overlap, rule.eps, rule.iou_weight)) + prior.cost;
 }
 
+// What a call of dynamic soft labels hands to a kernel.
+struct SoftLabelParams {
+  TopKParams call;
+  SoftLabelRule rule;
+  Predictions predictions;
+};
+
 }  // namespace pseudo_iou_ops

@@ -1,8 +1,8 @@
 // Task-aligned assignment (Feng et al., "TOOD", 2021): how well a prediction fits a box in class and place.
 #pragma once
 
-#include "exact.h"
-#include "overlap.h"
+#include "box.h"
+#include "predictions.h"
 #include "top_k_params.h"
 
 namespace pseudo_iou_ops {
@@ -63,5 +63,12 @@ PIOU_HOST_DEVICE Box grown(const Box& box, float min_side) {
 PIOU_HOST_DEVICE bool holds(const TaskAlignedRule& rule, const Box& box, float x, float y) {
   return is_deeper_inside(distances(grown(box, rule.min_side), x, y), rule.inside_margin);
 }
+
+// What a call of the task-aligned assignment hands to a kernel.
+struct TaskAlignedParams {
+  TopKParams call;
+  TaskAlignedRule rule;
+  Predictions predictions;
+};
 
 }  // namespace pseudo_iou_ops

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 
 #include "assign_sift.cuh"
 #include "image_offsets.cuh"
@@ -14,7 +13,6 @@ namespace pseudo_iou_ops {
 #ifndef PSEUDO_IOU_OPS_ASSIGN_BLOCKS_PER_PROCESSOR
 #define PSEUDO_IOU_OPS_ASSIGN_BLOCKS_PER_PROCESSOR 5
 #endif
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kMaxImagesPerLaunch = 65535;  // the most blocks that CUDA takes in y
 
 // What a launch adds to the parameters of the call.

@@ -7,7 +7,6 @@
 
 #include "assign_boards.h"
 #include "ignore_cpu.h"
-#include "multiversion.h"
 #include "point_tasks.h"
 
 namespace pseudo_iou_ops {
@@ -34,7 +33,7 @@ class AssignWorker {
     image_ = task.image;
     grid_ = grid_of(params_, task);
     first_output_ = first_output_of(params_, task);
-    valid_ = valid_cells(params_.valid_sizes, image_, grid_);
+    valid_ = valid_cells(params_, image_, task.level);
   }
 
   void fill_background() const {
@@ -182,11 +181,11 @@ class AssignWorker {
     const int64_t start = grid_.row_start(row);
     const float y = grid_.y_axis.coordinate(row);
     for (int column = touched.begin; column < touched.end; ++column) {
-      if (board_.is_in_ignore_band(start + column)) write_ignored(first_output_ + start + column);
+      if (board_.is_in_ignore_band(start + column)) write_ignored(params_, first_output_ + start + column);
     }
     for (int index = 0; index < count; ++index) {
       if (is_in_ignore_band(params_.rule, chosen_point(index, y), chosen_qualities()[index])) {
-        write_ignored(first_output_ + start + chosen_.columns[index]);
+        write_ignored(params_, first_output_ + start + chosen_.columns[index]);
       }
     }
   }
@@ -200,7 +199,7 @@ class AssignWorker {
     return written_quality(params_.rule.metric, chosen_.pseudo_iou.data(), chosen_.centerness.data());
   }
 
-  void write_positives(int64_t first_output, int count, PositiveCounter<AssignParams>& counter) const {
+  void write_positives(int64_t first_output, int count, PositiveCounter& counter) const {
     // The rule is read once: the stores below could change it, for all the compiler knows.
     const float divisor = params_.rule.normalize_by_stride ? grid_.level.stride : 1.0f;
     int64_t* PIOU_RESTRICT matched = params_.matched + first_output;
@@ -226,11 +225,6 @@ class AssignWorker {
       centernesses[column] = chosen.centerness[index];
       counter.add(box_row);
     }
-  }
-
-  void write_ignored(int64_t output) const {
-    params_.matched[output] = kIgnored;
-    params_.matched_labels[output] = kIgnored;
   }
 
   const AssignParams& params_;

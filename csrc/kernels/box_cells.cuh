@@ -3,6 +3,7 @@
 
 #include "../core/box.h"
 #include "../core/cell_line.h"
+#include "../core/top_k_params.h"
 #include "cuda.h"
 
 namespace pseudo_iou_ops {

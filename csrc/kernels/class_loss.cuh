@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../core/class_loss.h"
-#include "../core/class_loss_params.h"
 #include "reduce.cuh"
 #include "vector.cuh"
 
@@ -114,11 +113,6 @@ PIOU_DEVICE Compute<T> run_vectors(const ClassLossParams& params, const LogitSla
     if (exceptions.matched != 0) loss += add_matches<T>(params, slab, walk, exceptions.matched);
   }
   return loss;
-}
-
-template <class T>
-PIOU_DEVICE int vector_count(int64_t left) {
-  return left < kVectorSize<T> ? static_cast<int>(left) : kVectorSize<T>;
 }
 
 // All classes of some points: the logits of a level one after another, a vector each kSumThreads vectors.

@@ -4,11 +4,8 @@
 #pragma once
 
 #include "../core/class_loss.h"
-#include "../core/class_loss_params.h"
 #include "../core/reduced_precision.h"
 #include "head_tasks.h"
-#include "multiversion.h"
-#include "reduce_cpu.h"
 
 namespace pseudo_iou_ops {
 
@@ -29,6 +26,24 @@ inline std::vector<HeadTask> class_loss_tasks(const ClassLossParams& params) {
   const int64_t classes = params.head.num_channels;
   if (classes == 0) return {};
   return head_tasks(params.head, [&](const HeadLevel& level) { return points_per_task(level, classes); });
+}
+
+constexpr int kSumLanes = 16;  // of the widest vector of float32
+
+// Value i is added to lane i mod kSumLanes, then the lanes are added up: an order that depends on the number
+// of values alone, not on threads, nor on the instruction set.
+template <class Real>
+PIOU_MULTIVERSION Real sum_in_lanes(const Real* PIOU_RESTRICT values, int64_t count) {
+  Real lanes[kSumLanes] = {};
+  int64_t first = 0;
+  for (; first + kSumLanes <= count; first += kSumLanes) {
+    for (int lane = 0; lane < kSumLanes; ++lane) lanes[lane] += values[first + lane];
+  }
+  for (; first < count; ++first) lanes[first % kSumLanes] += values[first];
+  for (int half = kSumLanes / 2; half > 0; half /= 2) {
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
 }
 
 // The loss and gradient of a run of logits whose target is 0.

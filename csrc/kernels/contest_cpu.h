@@ -3,12 +3,10 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 
+#include "../core/box.h"
 #include "../core/candidates.h"
-#include "../core/overlap.h"
 #include "../core/top_k_params.h"
-#include "multiversion.h"
 
 namespace pseudo_iou_ops {
 
@@ -35,7 +33,6 @@ struct Reach {
 };
 
 inline Reach everywhere(float most = 0.0f) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   return {{-kInfinity, -kInfinity, kInfinity, kInfinity}, 0.0f, most};
 }
 
@@ -114,7 +111,6 @@ class Contest {
  private:
   // The first box at least as strong as the choosers' takes the lead: a lower row may be among them.
   void begin() {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Box nothing{kInfinity, kInfinity, -kInfinity, -kInfinity};
     bounds_ = {nothing, nothing, kInfinity};
     for (int i = 0; i < block_.count; ++i) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../core/decode.h"
-#include "../core/decode_params.h"
 
 namespace pseudo_iou_ops {
 

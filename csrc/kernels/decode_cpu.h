@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "decode.h"
-#include "multiversion.h"
 
 namespace pseudo_iou_ops {
 

@@ -9,7 +9,6 @@
 #include <array>
 
 #include "../core/dynamic_k.h"
-#include "multiversion.h"
 #include "top_k_cpu.h"
 
 namespace pseudo_iou_ops {
@@ -32,7 +31,7 @@ template <class Family>
 void mark_valid_points(const Family& family, const PointTask& task) {
   const TopKParams& call = family.call();
   const Grid grid = grid_of(call, task);
-  const ValidCells valid = valid_cells(call.valid_sizes, task.image, grid);
+  const ValidCells valid = valid_cells(call, task.image, task.level);
   float* const sums = call.score + first_output_of(call, task);
   std::fill_n(sums, grid.num_points(), kNotValid);
   const Rows boxes = image_rows(call.offsets, task.image, call.num_boxes);
@@ -42,7 +41,7 @@ void mark_valid_points(const Family& family, const PointTask& task) {
     for (int index = 0; index < Family::kRegions; ++index) {
       const Box region = family.region(box, grid.level.stride, index);
       Cells rows, columns;
-      if (!cells_inside(grid, valid, region, std::numeric_limits<float>::infinity(), rows, columns)) continue;
+      if (!cells_inside(grid, valid, region, kInfinity, rows, columns)) continue;
       for (int row = rows.begin; row < rows.end; ++row) {
         std::fill(sums + grid.row_start(row) + columns.begin, sums + grid.row_start(row) + columns.end,
                   kNoSumYet);
@@ -243,7 +242,7 @@ class DynamicKWorker {
   void visit_near(int64_t image, int level, const Seeker& seeker) {
     const Grid grid = whole_level(call_, level);
     Cells rows, columns;
-    const ValidCells valid = valid_cells(call_.valid_sizes, image, grid);
+    const ValidCells valid = valid_cells(call_, image, level);
     if (!family_.near_cells(grid, valid, seeker.box, rows, columns)) return;
     const float* const sums = call_.score + image * call_.num_points + grid.level.first_point;
     for (int row = rows.begin; row < rows.end; ++row) {

@@ -25,7 +25,7 @@ class Axis {
   // The cells whose points lie strictly between low and high, and no farther than `reach` from either.
   Cells between(float low, float high, float reach) const {
     int begin = split(low, [=](float x) { return !(x > low); });
-    int end = first_not_below(high);
+    int end = split(high, [=](float x) { return x < high; });
     if (high - low > reach) {
       begin = std::max(begin, split(high - reach, [=](float x) { return !(high - x <= reach); }));
       end = std::min(end, split(low + reach, [=](float x) { return x - low <= reach; }));
@@ -38,11 +38,6 @@ class Axis {
     const int begin = split(high - distance, [=](float x) { return !(high - x < distance); });
     const int end = split(low + distance, [=](float x) { return x - low < distance; });
     return {begin, std::max(begin, end)};
-  }
-
-  // The first cell whose point is not below a coordinate.
-  int first_not_below(float limit) const {
-    return split(limit, [=](float x) { return x < limit; });
   }
 
  private:

@@ -1,10 +1,7 @@
 // The points of an image that no loss counts, on a CPU: those in regions to ignore and those in the padding.
 #pragma once
 
-#include <limits>
-
-#include "../core/assign_params.h"
-#include "../core/box.h"
+#include "../core/cell_line.h"
 #include "grid_axis.h"
 
 namespace pseudo_iou_ops {
@@ -14,14 +11,8 @@ struct ValidCells {
   int rows, columns;
 };
 
-// A size that is not a number has no padding: a comparison with it is never true.
-inline ValidCells valid_cells(const float* valid_sizes, int64_t image, const Grid& grid) {
-  ValidCells valid{grid.level.height, grid.level.width};
-  if (valid_sizes == nullptr) return valid;
-  const float height = valid_sizes[2 * image], width = valid_sizes[2 * image + 1];
-  if (height == height) valid.rows = grid.y_axis.first_not_below(height);
-  if (width == width) valid.columns = grid.x_axis.first_not_below(width);
-  return valid;
+inline ValidCells valid_cells(const CallParams& params, int64_t image, int level) {
+  return {valid_line(params, image, level, true).count, valid_line(params, image, level, false).count};
 }
 
 // The cells of a grid, short of the padding, whose points a box holds at most `reach` from each of its sides;
@@ -36,12 +27,16 @@ inline bool cells_inside(const Grid& grid, const ValidCells& valid, const Box& b
   return columns.begin < columns.end;
 }
 
-// Writes the ignored points of a grid of an image; `Params` is that of an assignment, `first_output` the
-// place of the grid's first point in the outputs.
-template <class Params>
+inline void write_ignored(const CallParams& params, int64_t output) {
+  params.matched[output] = kIgnored;
+  params.matched_labels[output] = kIgnored;
+}
+
+// Writes the ignored points of a grid of an image; `first_output` is the place of the grid's first point in
+// the outputs.
 class IgnoredPoints {
  public:
-  IgnoredPoints(const Params& params, int64_t image, const Grid& grid, const ValidCells& valid,
+  IgnoredPoints(const CallParams& params, int64_t image, const Grid& grid, const ValidCells& valid,
                 int64_t first_output)
       : params_(params), image_(image), grid_(grid), valid_(valid), first_output_(first_output) {}
 
@@ -51,13 +46,7 @@ class IgnoredPoints {
   }
 
  private:
-  void ignore(int64_t output) const {
-    params_.matched[output] = kIgnored;
-    params_.matched_labels[output] = kIgnored;
-  }
-
   void write_regions() const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Rows regions = image_rows(params_.ignore_offsets, image_, params_.num_ignore_boxes);
     for (int64_t region_row = regions.begin; region_row < regions.end; ++region_row) {
       const Box region = load_box(params_.ignore_boxes, region_row);
@@ -66,7 +55,7 @@ class IgnoredPoints {
       for (int row = rows.begin; row < rows.end; ++row) {
         for (int column = columns.begin; column < columns.end; ++column) {
           const int64_t output = first_output_ + grid_.row_start(row) + column;
-          if (params_.matched[output] == kBackground) ignore(output);
+          if (params_.matched[output] == kBackground) write_ignored(params_, output);
         }
       }
     }
@@ -75,12 +64,12 @@ class IgnoredPoints {
   void write_padding() const {
     for (int row = grid_.first_row; row < grid_.last_row; ++row) {
       for (int column = row < valid_.rows ? valid_.columns : 0; column < grid_.level.width; ++column) {
-        ignore(first_output_ + grid_.row_start(row) + column);
+        write_ignored(params_, first_output_ + grid_.row_start(row) + column);
       }
     }
   }
 
-  const Params& params_;
+  const CallParams& params_;
   const int64_t image_;
   const Grid& grid_;
   const ValidCells& valid_;

@@ -1,7 +1,7 @@
 // The box loss of one point, the same on every device.
 #pragma once
 
-#include "../core/ltrb_loss_params.h"
+#include "../core/ltrb_loss.h"
 #include "../core/reduced_precision.h"
 
 namespace pseudo_iou_ops {

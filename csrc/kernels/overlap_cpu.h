@@ -1,9 +1,8 @@
 // The IoU of a box with what a head predicts along a row of points, side by side.
 #pragma once
 
-#include "../core/overlap.h"
+#include "../core/box.h"
 #include "../core/predictions.h"
-#include "multiversion.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,11 +1,11 @@
-// The points of a call in tasks for the threads of a CPU, and how a task counts its positives. `Params` is
-// that of an assignment.
+// The points of a call in tasks for the threads of a CPU, and how a task counts its positives.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <vector>
 
+#include "../core/assign_params.h"
 #include "grid_axis.h"
 
 namespace pseudo_iou_ops {
@@ -19,8 +19,7 @@ struct PointTask {
   int first_row, last_row;
 };
 
-template <class Params>
-std::vector<PointTask> point_tasks(const Params& params, int points_per_task = kPointsPerTask) {
+inline std::vector<PointTask> point_tasks(const CallParams& params, int points_per_task = kPointsPerTask) {
   std::vector<PointTask> tasks;
   for (int64_t image = 0; image < params.num_images; ++image) {
     for (int level = 0; level < params.num_levels; ++level) {
@@ -36,21 +35,18 @@ std::vector<PointTask> point_tasks(const Params& params, int points_per_task = k
   return tasks;
 }
 
-template <class Params>
-Grid grid_of(const Params& params, const PointTask& task) {
+inline Grid grid_of(const CallParams& params, const PointTask& task) {
   const Level& level = params.levels[task.level];
   return {level, Axis(level.width, params.offset, level.stride),
           Axis(level.height, params.offset, level.stride), task.first_row, task.last_row};
 }
 
-template <class Params>
-Grid whole_level(const Params& params, int level) {
+inline Grid whole_level(const CallParams& params, int level) {
   return grid_of(params, {0, level, 0, params.levels[level].height});
 }
 
 // The place of a task's first point in the outputs.
-template <class Params>
-int64_t first_output_of(const Params& params, const PointTask& task) {
+inline int64_t first_output_of(const CallParams& params, const PointTask& task) {
   const Level& level = params.levels[task.level];
   return task.image * params.num_points + level.first_point +
          static_cast<int64_t>(task.first_row) * level.width;
@@ -62,10 +58,9 @@ inline void add_count(int64_t* counter, int64_t count) {
 }
 
 // Counts the positives of a task. Neighbours share a box: one atomic addition a run of them, not a point.
-template <class Params>
 class PositiveCounter {
  public:
-  PositiveCounter(const Params& params, int64_t image) : params_(params), image_(image) {}
+  PositiveCounter(const CallParams& params, int64_t image) : params_(params), image_(image) {}
   PositiveCounter(const PositiveCounter&) = delete;
   PositiveCounter& operator=(const PositiveCounter&) = delete;
   ~PositiveCounter() {
@@ -89,7 +84,7 @@ class PositiveCounter {
     run_ = 0;
   }
 
-  const Params& params_;
+  const CallParams& params_;
   int64_t image_;
   int64_t row_ = -1, run_ = 0, positives_ = 0;
 };

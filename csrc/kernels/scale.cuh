@@ -35,11 +35,11 @@ PIOU_KERNEL void PIOU_LAUNCH_BOUNDS(kSumThreads, 8)
   while (part + 1 < params.num_parts && blockIdx.x >= tiles.first_tile[part + 1]) ++part;
   T* const values = static_cast<T*>(params.parts[part].values);
   const int64_t size = params.parts[part].count;
-  const bool is_aligned = reinterpret_cast<uintptr_t>(values) % kVectorBytes == 0;
+  const bool is_aligned = is_vector_aligned(values);
   int64_t index =
       (blockIdx.x - tiles.first_tile[part]) * (kStep * kScaleVectors) + threadIdx.x * kVectorSize<T>;
   for (int repeat = 0; repeat < kScaleVectors && index < size; ++repeat, index += kStep) {
-    const int count = size - index < kVectorSize<T> ? static_cast<int>(size - index) : kVectorSize<T>;
+    const int count = vector_count<T>(size - index);
     Vector<T> vector = load_vector(values + index, count, is_aligned);
     PIOU_UNROLL
     for (int i = 0; i < kVectorSize<T>; ++i) vector.values[i] = narrow<T>(widen(vector.values[i]) * factor);

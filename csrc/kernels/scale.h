@@ -3,7 +3,6 @@
 
 #include "../core/level.h"
 #include "../core/reduced_precision.h"
-#include "multiversion.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,7 +1,7 @@
 // What SimOTA makes of a box and a point, as its kernels on both devices see it.
 #pragma once
 
-#include "../core/sim_ota_params.h"
+#include "../core/sim_ota.h"
 
 namespace pseudo_iou_ops {
 

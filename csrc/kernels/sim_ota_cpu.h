@@ -30,7 +30,6 @@ class SimOtaFamily : public SimOtaCosts {
   // The cells of a box's own points.
   bool near_cells(const Grid& grid, const ValidCells& valid, const Box& box, Cells& rows,
                   Cells& columns) const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
     if (!cells_inside(grid, valid, region(box, grid.level.stride, 0), kInfinity, rows, columns)) return false;
     Cells box_rows, box_columns;
     const Box other = region(box, grid.level.stride, 1);

@@ -1,7 +1,7 @@
 // What dynamic soft labels make of a box and a point, as their kernels on both devices see it.
 #pragma once
 
-#include "../core/soft_label_params.h"
+#include "../core/soft_label.h"
 
 namespace pseudo_iou_ops {
 

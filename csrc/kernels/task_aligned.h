@@ -1,7 +1,7 @@
 // How well a point fits a box, as both kernels of the task-aligned assignment measure it.
 #pragma once
 
-#include "../core/task_aligned_params.h"
+#include "../core/task_aligned.h"
 
 namespace pseudo_iou_ops {
 

@@ -56,9 +56,8 @@ class TaskAlignedChooser {
  private:
   void visit_level(int64_t image, int level, const Box& box, int64_t box_row) {
     const Grid grid = whole_level(params_.call, level);
-    const ValidCells valid = valid_cells(params_.call.valid_sizes, image, grid);
+    const ValidCells valid = valid_cells(params_.call, image, level);
     Cells rows{0, valid.rows}, columns{0, valid.columns};
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
     if (!params_.rule.all_candidates &&
         !cells_inside(grid, valid, grown(box, params_.rule.min_side), kInfinity, rows, columns)) {
       return;

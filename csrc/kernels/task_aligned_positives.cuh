@@ -2,7 +2,7 @@
 // what order depends on the threads, and nothing is made of it.
 #pragma once
 
-#include "../core/task_aligned_params.h"
+#include "../core/task_aligned.h"
 #include "top_k.cuh"
 
 namespace pseudo_iou_ops {

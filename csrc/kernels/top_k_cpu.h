@@ -125,7 +125,7 @@ void write_points(const TopKParams& params, const PointTask& task, const Judge& 
     counter.add(params.matched[point.output]);
   });
   const Grid grid = grid_of(params, task);
-  const ValidCells valid = valid_cells(params.valid_sizes, task.image, grid);
+  const ValidCells valid = valid_cells(params, task.image, task.level);
   IgnoredPoints(params, task.image, grid, valid, first_output_of(params, task)).write();
 }
 

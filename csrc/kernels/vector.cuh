@@ -19,8 +19,14 @@ struct alignas(kVectorBytes) Vector {
   T values[kVectorSize<T>];
 };
 
-inline bool is_vector_aligned(const void* pointer) {
+PIOU_HOST_DEVICE bool is_vector_aligned(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0;
+}
+
+// How many values a vector has where so many are left.
+template <class T>
+PIOU_DEVICE int vector_count(int64_t left) {
+  return left < kVectorSize<T> ? static_cast<int>(left) : kVectorSize<T>;
 }
 
 // `count` values from `source`, the rest 0. is_aligned: source is, so that a whole vector is one load.

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../core/class_loss_params.h"
+#include "../core/class_loss.h"
 #include "../core/reduced_precision.h"
 
 namespace pseudo_iou_ops {

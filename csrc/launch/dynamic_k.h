@@ -3,8 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../core/sim_ota_params.h"
-#include "../core/soft_label_params.h"
+#include "../core/sim_ota.h"
+#include "../core/soft_label.h"
 
 namespace pseudo_iou_ops {
 

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../core/ltrb_loss_params.h"
+#include "../core/ltrb_loss.h"
 #include "../core/reduced_precision.h"
 
 namespace pseudo_iou_ops {

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../core/task_aligned_params.h"
+#include "../core/task_aligned.h"
 
 namespace pseudo_iou_ops {
 

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -30,7 +29,6 @@ struct AssignSettings {
 
 // Open bounds become the closed ones between the neighbouring floats, which hold the same numbers.
 inline void set_range(const AssignSettings& settings, size_t index, Level& level) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   level.low = -kInfinity;
   level.high = kInfinity;
   if (settings.regress_ranges.empty()) return;

@@ -2,7 +2,7 @@
 // A Backend has `static void run(const ClassLossParams&, ScalarType, const Tensor& loss)`.
 #pragma once
 
-#include "../core/class_loss_params.h"
+#include "../core/class_loss.h"
 #include "dispatch.h"
 #include "head.h"
 

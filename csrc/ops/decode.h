@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../core/decode.h"
-#include "../core/decode_params.h"
 #include "dispatch.h"
 #include "head.h"
 

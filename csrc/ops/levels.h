@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/level.h"
+#include "../core/assign_params.h"
 
 namespace pseudo_iou_ops {
 
@@ -18,9 +18,8 @@ inline int64_t count_points(const std::vector<int64_t>& level_shapes) {
 }
 
 // Sets the levels, short of their ranges, and the number of points.
-template <class Params>
-void set_levels(const std::vector<int64_t>& level_shapes, const std::vector<double>& strides,
-                Params& params) {
+inline void set_levels(const std::vector<int64_t>& level_shapes, const std::vector<double>& strides,
+                       CallParams& params) {
   params.num_levels = static_cast<int>(strides.size());
   params.num_points = 0;
   for (int index = 0; index < params.num_levels; ++index) {

@@ -2,7 +2,7 @@
 // A Backend has `static void run(const LtrbLossParams&, ScalarType, const Tensor& loss)`.
 #pragma once
 
-#include "../core/ltrb_loss_params.h"
+#include "../core/ltrb_loss.h"
 #include "dispatch.h"
 #include "head.h"
 

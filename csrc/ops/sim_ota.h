@@ -2,7 +2,7 @@
 // A Backend has `static void run(const SimOtaParams&, ScalarType box_type, const TopKArguments&)`.
 #pragma once
 
-#include "../core/sim_ota_params.h"
+#include "../core/sim_ota.h"
 #include "predictions.h"
 
 namespace pseudo_iou_ops {

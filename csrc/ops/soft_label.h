@@ -2,7 +2,7 @@
 // A Backend has `static void run(const SoftLabelParams&, ScalarType box_type, const TopKArguments&)`.
 #pragma once
 
-#include "../core/soft_label_params.h"
+#include "../core/soft_label.h"
 #include "predictions.h"
 
 namespace pseudo_iou_ops {

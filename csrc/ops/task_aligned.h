@@ -2,7 +2,7 @@
 // A Backend has `static void run(const TaskAlignedParams&, ScalarType box_type, const TopKArguments&)`.
 #pragma once
 
-#include "../core/task_aligned_params.h"
+#include "../core/task_aligned.h"
 #include "predictions.h"
 
 namespace pseudo_iou_ops {
