@@ -178,11 +178,8 @@ class SimOta:
     def __post_init__(self) -> None:
         _set_number(self, "radius", above=0.0)
         check_choice("region", self.region, REGIONS)
-        _check_whole("top_ious", self.top_ious, 1, MAX_K)
-        _set_number(self, "iou_weight", at_least=0.0)
         _set_number(self, "cls_weight", at_least=0.0)
-        _set_number(self, "eps", above=0.0)
-        _set_number(self, "offset")
+        _check_dynamic_k(self)
 
 
 @dataclass(frozen=True)
@@ -218,14 +215,19 @@ class SoftLabel:
 
     def __post_init__(self) -> None:
         _set_number(self, "radius", at_least=0.0)
-        _check_whole("top_ious", self.top_ious, 1, MAX_K)
-        _set_number(self, "iou_weight", at_least=0.0)
-        _set_number(self, "eps", above=0.0)
-        _set_number(self, "offset")
+        _check_dynamic_k(self)
 
 
 TopKRule = Atss | TaskAligned | SimOta | SoftLabel
 """Any rule by which boxes choose points."""
+
+
+def _check_dynamic_k(rule: SimOta | SoftLabel) -> None:
+    """The switches of the count and of the overlap's cost, which both rules have."""
+    _check_whole("top_ious", rule.top_ious, 1, MAX_K)
+    _set_number(rule, "iou_weight", at_least=0.0)
+    _set_number(rule, "eps", above=0.0)
+    _set_number(rule, "offset")
 
 
 def _check_whole(name: str, value: object, at_least: int, at_most: int) -> None:
