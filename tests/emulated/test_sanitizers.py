@@ -119,7 +119,7 @@ def test_address_sanitizer_notices_an_overrun_of_a_head(head: int, tmp_path: Pat
 
 @pytest.mark.parametrize("head", [9, 10, 13], ids=["pred_boxes", "scores", "objectness"])
 def test_address_sanitizer_notices_an_overrun_of_a_head_of_sim_ota(head: int, tmp_path: Path) -> None:
-    sample = next(s for s in sim_ota_inputs() if s.num_pairs and s.objectness is not None)
+    (sample,) = (sample for sample in sim_ota_inputs() if sample.name == "one_image")
     check_short_head(top_k_call.assign_dynamic_k(sample), head, tmp_path)
 
 
