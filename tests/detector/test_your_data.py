@@ -93,7 +93,7 @@ def test_the_page_shows_every_step() -> None:
     assert [command[0] for command in commands()] == [
         *("data", "train", "train", "assign-view", "eval", "predict", "predict", "train", "compare"),
     ]
-    assert len(blocks("yaml")) == 3
+    assert len(blocks("yaml")) == 4
 
 
 @pytest.mark.parametrize("data_format", ["voc", "coco"])
@@ -102,10 +102,12 @@ def test_the_page_from_top_to_bottom(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (make_voc if data_format == "voc" else make_coco)(Path("my_data"))
-    mine, coco, real = (yaml.safe_load(block) for block in blocks("yaml"))
+    mine, coco, real, kept = (yaml.safe_load(block) for block in blocks("yaml"))
     Path("mine.yaml").write_text(yaml.safe_dump(mine if data_format == "voc" else {**mine, **coco}))
     Path("real.yaml").write_text(yaml.safe_dump({**real, "data": {**mine["data"], **real["data"]}}))
     assert load_config(Path("real.yaml")).model.weights == "imagenet"
+    Path("kept.yaml").write_text(yaml.safe_dump({**kept, "data": {**mine["data"], **kept["data"]}}))
+    assert load_config(Path("kept.yaml")).model.feature_cache == ".cache/features"
     Path("my_data/JPEGImages").mkdir(exist_ok=True)
     make_image(Path("my_data/JPEGImages/11.jpg"), 8)
 
