@@ -71,6 +71,13 @@ def with_objectness(
     return ObjectnessSample(**own, objectness=scores)
 
 
+def predicted(sample: Sample, rule: SimOta | SoftLabel, seed: int = 0, **ways: Any) -> PredictedSample:
+    """The predictions that a rule reads."""
+    if isinstance(rule, SimOta):
+        return with_objectness(sample, rule, seed, **ways)
+    return with_predictions(sample, rule, seed, **ways)
+
+
 def _varied(samples: Sequence[Sample]) -> list[ObjectnessSample]:
     """Each sample under one of the rules, layouts, dtypes, formats and kinds, with objectness or without."""
     ways = zip(

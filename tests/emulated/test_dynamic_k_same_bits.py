@@ -11,17 +11,17 @@ from dynamic_k_samples import (
     RULES,
     SOFT_LABELS,
     every_sim_ota,
+    predicted,
     sim_ota_calls,
     sim_ota_inputs,
     soft_label_calls,
     soft_label_inputs,
-    with_objectness,
 )
 from emulated.top_k_call import run_dynamic_k
 from hypothesis import given, settings
 from oracles import assert_same_bits
 from samples import training_batch
-from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample, with_predictions
+from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample
 
 from pseudo_iou_ops import SimOta, SoftLabel, assign_top_k, presets
 
@@ -31,12 +31,6 @@ SCHEDULES = [("forward", 0), ("reverse", 0), ("shuffled", 1)]
 
 def check(sample: PredictedSample, **run: Any) -> None:
     assert_same_bits(run_dynamic_k(sample, **run), assign_top_k(*sample.args(), **sample.kwargs()))
-
-
-def predicted(batch: Any, rule: SimOta | SoftLabel, seed: int = 0, **ways: Any) -> PredictedSample:
-    if isinstance(rule, SimOta):
-        return with_objectness(batch, rule, seed, **ways)
-    return with_predictions(batch, rule, seed, **ways)
 
 
 @pytest.mark.parametrize(("schedule", "seed"), SCHEDULES)

@@ -12,17 +12,17 @@ from dynamic_k_samples import (
     SOFT_LABELS,
     ObjectnessSample,
     every_sim_ota,
+    predicted,
     sim_ota_calls,
     sim_ota_inputs,
     soft_label_calls,
     soft_label_inputs,
-    with_objectness,
 )
 from gpu_tools import device_activities, synchronisation_is_an_error
 from hypothesis import given
 from oracles import assert_same_bits
 from samples import STRIDES, training_batch
-from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample, with_predictions
+from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample
 from torch import Tensor
 
 from pseudo_iou_ops import SimOta, SoftLabel, assign_top_k, presets, reference_top_k
@@ -33,12 +33,6 @@ OFFSETS = pytest.mark.parametrize("offsets_device", ["cuda", "cpu"])
 EVERY_RULE = pytest.mark.parametrize("rule", [*RULES, *SOFT_LABELS], ids=str)
 SAMPLES = [*sim_ota_inputs(), *soft_label_inputs()]
 MEBIBYTE = 2**20
-
-
-def predicted(batch: Any, rule: SimOta | SoftLabel, seed: int = 0, **ways: Any) -> PredictedSample:
-    if isinstance(rule, SimOta):
-        return with_objectness(batch, rule, seed, **ways)
-    return with_predictions(batch, rule, seed, **ways)
 
 
 def on_cuda(head: Any) -> Any:
