@@ -1,4 +1,4 @@
-"""The share of a training step that assignment takes, for the reference detector, with each way to assign."""
+"""What a training step of the reference detector costs with each rule, and what each way to assign takes of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any
 
 import torch
+
+from pseudo_iou_ops import AssignRule, PointAssigner
 
 from . import contest
 from .assign import RULES, verify
@@ -27,7 +29,16 @@ SHOWN = (
     "box-major",
     "pseudo_iou_ops",
 )
-PHASES = ("forward", "loss", "backward", "update")
+PHASES = ("forward", "assign", "loss", "backward", "update")
+# "Without any additional computational cost" (section 1 of the paper): the same network with each of its rules.
+PAPER_RULES = {
+    "every inside point": AssignRule(metric="none"),
+    "Pseudo-IoU 0.5": AssignRule(threshold=0.5),
+    "Pseudo-IoU 0.6, ignored from 0.4": AssignRule(threshold=0.6, ignore_threshold=0.4),
+    "centerness 0.35": AssignRule("centerness", 0.35),
+    "scaled box 0.6": AssignRule("scaled_box", 0.6),
+    "center radius 1.5": AssignRule("center_radius", 1.5),
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,33 +48,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def hold(options: argparse.Namespace, record: contest.Record) -> None:
-    """Time the step without its assignment, then each way to assign."""
+    """Time the step with each rule, then each way to assign."""
     device = torch.device(options.device)
     workload = replace(WORKLOADS["coco"], images=options.images)
     batch = workload.batch(0, device)
     record.update(
         step=f"{options.images} images of {workload.height} x {workload.width}, {options.backbone}, {device}",
-        phases=time_phases(batch, options.backbone, options.steps),
+        rules=time_rules(batch, options.backbone, options.steps),
     )
     seconds, loads = time_assignment(batch, contest.Settings(device, options.steps, least_rounds=options.steps))
     record.update(assignment=seconds, other_load=loads)
 
 
 def render(document: dict[str, Any]) -> str:
-    """The step without its assignment, and the share that each way to assign takes of the whole."""
-    phases: dict[str, float] = document["phases"]
-    rest = sum(phases.values())
-    parts = ", ".join(f"{name} {time_text(seconds)}" for name, seconds in phases.items())
+    """The phases of the step with each rule, and the share that each way to assign takes of the whole."""
+    by_rule: dict[str, dict[str, float]] = document["rules"]
     rows = [
-        [name, time_text(seconds), f"{100 * seconds / (rest + seconds):.2g}%"]
-        for name, seconds in document["assignment"].items()
+        [rule, *(time_text(phases[phase]) for phase in PHASES), time_text(sum(phases.values())), _share(phases)]
+        for rule, phases in by_rule.items()
     ]
-    table = markdown(["assignment", "median", "of the step"], rows)
-    return f"{head(document['environment'])}\n\n**{document['step']}**: {parts}\n\n{table}\n"
+    rules = markdown(["rule", *PHASES, "step", "assign, of the step"], rows)
+    first = next(iter(by_rule.values()))
+    rest = sum(first.values()) - first["assign"]
+    ways = markdown(
+        ["assignment", "median", "of the step"],
+        [
+            [name, time_text(seconds), f"{100 * seconds / (rest + seconds):.2g}%"]
+            for name, seconds in document["assignment"].items()
+        ],
+    )
+    title = f"**{document['step']}**, the same network with each rule, medians of steps that take turns"
+    return f"{head(document['environment'])}\n\n{title}:\n\n{rules}\n\nWays to assign:\n\n{ways}\n"
 
 
-def time_phases(batch: Batch, backbone: str, steps: int) -> dict[str, float]:
-    """Median seconds of everything in a training step but the assignment."""
+def _share(phases: dict[str, float]) -> str:
+    return f"{100 * phases['assign'] / sum(phases.values()):.2g}%"
+
+
+def time_rules(batch: Batch, backbone: str, steps: int) -> dict[str, dict[str, float]]:
+    """Median seconds of each phase of a training step by rule; the rules take turns, so that all see the same noise."""
     from detector.config import Config, ModelConfig
     from detector.data.loader import Targets
     from detector.engine.optim import build_optimizer
@@ -78,26 +101,36 @@ def time_phases(batch: Batch, backbone: str, steps: int) -> dict[str, float]:
     height, width = (8 * side for side in batch.pyramid.level_shapes[0])
     images = torch.randint(256, (batch.num_images, 3, height, width), dtype=torch.uint8, device=device)
     sizes = torch.tensor([[height, width]] * batch.num_images, device=device)
-    samples: dict[str, list[float]] = {phase: [] for phase in PHASES}
 
-    @contextmanager
-    def timed(phase: str) -> Iterator[None]:
-        begin = _now(device)
-        yield
-        samples[phase].append(_now(device) - begin)
-
-    for _ in range(steps + 1):
-        with timed("forward"):
+    def step(samples: dict[str, list[float]]) -> None:
+        with _timed(samples["forward"], device):
             predictions = model(images)
-        assignment = model.assign(predictions.level_shapes, targets, sizes)
-        with timed("loss"):
+        with _timed(samples["assign"], device):
+            assignment = model.assign(predictions.level_shapes, targets, sizes)
+        with _timed(samples["loss"], device):
             loss = torch.stack(list(model.losses(predictions, assignment).values())).sum()
-        with timed("backward"):
+        with _timed(samples["backward"], device):
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-        with timed("update"):
+        with _timed(samples["update"], device):
             optimizer.step()
-    return {phase: statistics.median(seconds[1:]) for phase, seconds in samples.items()}
+
+    samples: dict[str, dict[str, list[float]]] = {name: {phase: [] for phase in PHASES} for name in PAPER_RULES}
+    for _ in range(steps + 1):
+        for name, rule in PAPER_RULES.items():
+            model.assigner = PointAssigner(model.assigner.strides, rule)
+            step(samples[name])
+    return {
+        name: {phase: statistics.median(seconds[1:]) for phase, seconds in phases.items()}
+        for name, phases in samples.items()
+    }
+
+
+@contextmanager
+def _timed(samples: list[float], device: torch.device) -> Iterator[None]:
+    begin = _now(device)
+    yield
+    samples.append(_now(device) - begin)
 
 
 def time_assignment(batch: Batch, settings: contest.Settings) -> tuple[dict[str, float], list[float]]:
