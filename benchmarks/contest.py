@@ -269,7 +269,9 @@ def run(
 
 
 def all_results(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [result for value in document.values() if isinstance(value, list) for result in value]
+    """The results of all lists of a document; a list may hold numbers instead."""
+    values = [value for value in document.values() if isinstance(value, list)]
+    return [result for value in values for result in value if isinstance(result, dict)]
 
 
 def failures(document: dict[str, Any]) -> list[str]:

@@ -66,15 +66,24 @@ class PredictedBatch(Batch):
     logits: Tensor
     """(B, P, C) float32."""
 
+    objectness: Tensor
+    """(B, P, 1) float32 logits, which SimOTA reads beside those of the classes."""
+
     @cached_property
     def probabilities(self) -> Tensor:
         """(B, P, C), which other assigners are given."""
         return self.logits.sigmoid()
 
     @cached_property
-    def maps(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Boxes (B, 4, H, W) and logits (B, C, H, W) of each level, as convolutions leave them: channels first."""
-        return self._maps(self.pred_boxes), self._maps(self.logits)
+    def joint_probabilities(self) -> Tensor:
+        """(B, P, C) of class and object, which other SimOTA assigners are given."""
+        return (self.probabilities * self.objectness.sigmoid()).sqrt()
+
+    @cached_property
+    def maps(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Boxes (B, 4, H, W), logits (B, C, H, W) and objectness (B, 1, H, W) of each level, as convolutions leave
+        them: channels first."""
+        return self._maps(self.pred_boxes), self._maps(self.logits), self._maps(self.objectness)
 
     def _maps(self, values: Tensor) -> list[Tensor]:
         levels = values.transpose(1, 2).split(self.pyramid.points_per_level, dim=2)
@@ -108,9 +117,11 @@ def predicted_batch(workload: Workload | CocoBoxes, seed: int, device: torch.dev
     logits = torch.randn(*targets.matched.shape, workload.classes, generator=generator) + ABSENT_LOGIT
     present = (targets.labels >= 0).to(logits.dtype) * PRESENT
     logits.scatter_add_(2, targets.labels.clamp(min=0)[..., None], present[..., None])
+    objectness = torch.randn(present.shape, generator=generator) + ABSENT_LOGIT + present
+    predictions = (pred_boxes, logits, objectness[..., None])
     on_device = workload.batch(seed, device)
     return PredictedBatch(
-        on_device.boxes, on_device.labels, on_device.pyramid, pred_boxes.to(device), logits.to(device)
+        on_device.boxes, on_device.labels, on_device.pyramid, *(values.to(device) for values in predictions)
     )
 
 

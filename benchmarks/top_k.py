@@ -12,18 +12,19 @@ from typing import Any
 
 import torch
 
-from pseudo_iou_ops import Atss, TaskAligned, presets
+from pseudo_iou_ops import presets
+from pseudo_iou_ops.top_k_rules import TopKRule
 
 from . import contest, plot, table
 from .matching import Question, Settings, ask
 from .peers import BASELINE, Assigner, fused_top_k
-from .peers.top_k import ATSS, TASK_ALIGNED, contestants
+from .peers.top_k import ATSS, DYNAMIC_K, TASK_ALIGNED, contestants
 from .peers.top_k_targets import TopKTargets, difference_beside, differing_points
 from .predicted import SWEPT_BOXES, TOP_K_WORKLOADS, PredictedBatch, predicted_batch, swept_workload
 from .workloads import CocoBoxes, Workload
 
-RULES: dict[str, Atss | TaskAligned] = {name: getattr(presets, name) for name in (*TASK_ALIGNED, *ATSS)}
-QUICK_RULES = ("yolov8", "pp_yoloe", "tood", "atss")
+RULES: dict[str, TopKRule] = {name: getattr(presets, name) for name in (*TASK_ALIGNED, *ATSS, *DYNAMIC_K)}
+QUICK_RULES = ("yolov8", "pp_yoloe", "tood", "atss", "simota", "rtmdet")
 SWEPT_RULE = "yolov8"
 
 # Another power or mean, rounded otherwise, may order two points otherwise that are a rounding apart. Of the positives;
@@ -46,11 +47,11 @@ def run_workload(
     return ask(question, chosen, settings, record)
 
 
-def _positives(rule: Atss | TaskAligned, batch: PredictedBatch) -> int:
+def _positives(rule: TopKRule, batch: PredictedBatch) -> int:
     return int(fused_top_k.assign(batch, rule).num_pos.sum())
 
 
-def verify(contestant: Assigner, given: TopKTargets, batch: PredictedBatch, rule: Atss | TaskAligned) -> int:
+def verify(contestant: Assigner, given: TopKTargets, batch: PredictedBatch, rule: TopKRule) -> int:
     """How many points differ from the op's; raises MismatchError if that is more than the contestant may."""
     expected = fused_top_k.assign(batch, rule)
     different = differing_points(given, expected)
@@ -68,7 +69,7 @@ def render(document: dict[str, Any]) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="few rounds, four rules, no call beyond 5 seconds")
+    parser.add_argument("--quick", action="store_true", help="few rounds, six rules, no call beyond 5 seconds")
     names = list(TOP_K_WORKLOADS)
     parser.add_argument("--workloads", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--rules", nargs="+", choices=list(RULES), metavar="NAME", help=", ".join(RULES))

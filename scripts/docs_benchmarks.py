@@ -27,8 +27,8 @@ why.
 
 Where boxes choose points, `padded` is one table of images x boxes x points as the YOLO family builds it, written anew
 in plain torch, and mmdetection's assigners are its own, image by image, where they can be imported. They are given
-probabilities and decoded boxes, whose sigmoid is not in their time; this library reads logits. Their powers round
-otherwise, so that "exact" means that no point of the run differs.
+decoded boxes and probabilities (soft labels: logits), whose sigmoid is not in their time; this library reads logits.
+Their powers and logarithms round otherwise, so that "exact" means that no point of the run differs.
 
 | column | meaning |
 |---|---|

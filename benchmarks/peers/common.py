@@ -44,6 +44,13 @@ def box_areas(boxes: Tensor) -> Tensor:
     return (x2 - x1) * (y2 - y1)
 
 
+def box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes (..., 4) that broadcast."""
+    corners = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
+    intersection = (corners[1] - corners[0]).clamp(min=0).prod(-1)
+    return intersection / (box_areas(a) + box_areas(b) - intersection).clamp(min=1e-6)
+
+
 def dense_targets(matched: Tensor, labels: Tensor, ltrb: Tensor, rule: AssignRule) -> Targets:
     """Filter what was chosen, at every point: no index, so no host synchronisation."""
     score, passing = score_and_filter(ltrb, rule)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pseudo_iou_ops import Atss, TaskAligned, TopKAssignment, assign_top_k
+from pseudo_iou_ops import Atss, SimOta, TopKAssignment, assign_top_k
+from pseudo_iou_ops.top_k_rules import TopKRule
 
 from ..predicted import PredictedBatch
 from ..targets import with_counts_for
 from .top_k_targets import TopKTargets
 
-Rule = Atss | TaskAligned
 
-
-def assign(batch: PredictedBatch, rule: Rule) -> TopKTargets:
+def assign(batch: PredictedBatch, rule: TopKRule) -> TopKTargets:
     return TopKTargets.of_assignment(_call(batch, rule))
 
 
-def assign_maps(batch: PredictedBatch, rule: Rule) -> TopKTargets:
+def assign_maps(batch: PredictedBatch, rule: TopKRule) -> TopKTargets:
     return TopKTargets.of_assignment(_call(batch, rule, as_maps=True))
 
 
@@ -27,10 +26,10 @@ class AssignInto:
     def __init__(self) -> None:
         self.kept: TopKAssignment | None = None
 
-    def __call__(self, batch: PredictedBatch, rule: Rule) -> TopKTargets:
+    def __call__(self, batch: PredictedBatch, rule: TopKRule) -> TopKTargets:
         return TopKTargets.of_assignment(self.assign_into(batch, rule))
 
-    def assign_into(self, batch: PredictedBatch, rule: Rule) -> TopKAssignment:
+    def assign_into(self, batch: PredictedBatch, rule: TopKRule) -> TopKAssignment:
         out = with_counts_for(self.kept, batch)
         result = _call(batch, rule, out=out)
         if out is None:
@@ -39,12 +38,14 @@ class AssignInto:
 
 
 def _call(
-    batch: PredictedBatch, rule: Rule, as_maps: bool = False, out: TopKAssignment | None = None
+    batch: PredictedBatch, rule: TopKRule, as_maps: bool = False, out: TopKAssignment | None = None
 ) -> TopKAssignment:
     """A head's logits as they are: no sigmoid is taken before."""
     predictions: dict[str, Any] = {}
-    if isinstance(rule, TaskAligned):
-        pred_boxes, scores = batch.maps if as_maps else (batch.pred_boxes, batch.logits)
-        predictions = {"pred_boxes": pred_boxes, "scores": scores}
+    if not isinstance(rule, Atss):
+        maps = batch.maps if as_maps else (batch.pred_boxes, batch.logits, batch.objectness)
+        predictions = dict(zip(("pred_boxes", "scores", "objectness"), maps, strict=True))
+        if not isinstance(rule, SimOta):
+            del predictions["objectness"]
     shapes, strides = batch.pyramid.level_shapes, batch.pyramid.strides
     return assign_top_k(*batch.packed, shapes, strides, rule, out=out, **predictions)

@@ -6,36 +6,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pseudo_iou_ops import Atss, TaskAligned
+from pseudo_iou_ops import Atss, SimOta, TaskAligned
 from pseudo_iou_ops.metrics import pseudo_iou_of
+from pseudo_iou_ops.top_k_rules import TopKRule
 
 from ..predicted import PredictedBatch
-from .common import box_areas, side_distances
-from .top_k_targets import TopKTargets
+from .common import box_areas, box_iou, side_distances
+from .padded_dynamic_k import dynamic_k
+from .top_k_targets import TopKTargets, padded_targets
 
 
-def assign(batch: PredictedBatch, rule: Atss | TaskAligned) -> TopKTargets:
-    return _answer(batch, rule, _task_aligned, _atss)
+def assign(batch: PredictedBatch, rule: TopKRule) -> TopKTargets:
+    function, *arguments = _call(batch, rule)
+    return function(*arguments)
 
 
-def assign_compiled(batch: PredictedBatch, rule: Atss | TaskAligned) -> TopKTargets:
-    return _answer(batch, rule, _compiled(_task_aligned), _compiled(_atss))
+def assign_compiled(batch: PredictedBatch, rule: TopKRule) -> TopKTargets:
+    function, *arguments = _call(batch, rule)
+    return _compiled(function)(*arguments)
 
 
-def _answer(
-    batch: PredictedBatch,
-    rule: Atss | TaskAligned,
-    task_aligned: Callable[..., TopKTargets],
-    atss: Callable[..., TopKTargets],
-) -> TopKTargets:
-    points = batch.points_at(rule.offset)
+def _call(batch: PredictedBatch, rule: TopKRule) -> tuple[Any, ...]:
+    """The function of the rule, and its arguments."""
+    points, strides = batch.points_at(rule.offset), batch.point_strides
+    if isinstance(rule, Atss):
+        return _atss, points, strides, batch.pyramid.points_per_level, *batch.padded, rule
     if isinstance(rule, TaskAligned):
-        return task_aligned(points, batch.pred_boxes, batch.probabilities, *batch.padded, rule)
-    return atss(points, batch.point_strides, batch.pyramid.points_per_level, *batch.padded, rule)
+        return _task_aligned, points, batch.pred_boxes, batch.probabilities, *batch.padded, rule
+    scores = batch.joint_probabilities if isinstance(rule, SimOta) else batch.logits
+    return dynamic_k, points, strides, batch.pred_boxes, scores, *batch.padded, rule
 
 
 @cache
@@ -53,7 +57,7 @@ def _task_aligned(
     rule: TaskAligned,
 ) -> TopKTargets:
     is_box = (box_areas(boxes) > 0)[..., None]
-    overlaps = _iou(boxes[:, :, None], predicted[:, None])
+    overlaps = box_iou(boxes[:, :, None], predicted[:, None])
     if rule.iou == "ciou":
         overlaps = _complete(overlaps, boxes[:, :, None], predicted[:, None])
     class_scores = probabilities.transpose(1, 2).gather(1, labels[..., None].expand(-1, -1, points.shape[0]))
@@ -68,7 +72,7 @@ def _task_aligned(
     own = torch.where(mine, alignments, 0)
     largest = torch.where(mine, overlaps, 0).amax(2, keepdim=True)
     score = (own / (own.amax(2, keepdim=True) + rule.eps) * largest).amax(1)
-    return _targets(row, is_positive, labels, first_rows, score)
+    return padded_targets(row, is_positive, labels, first_rows, score)
 
 
 def _atss(
@@ -82,7 +86,7 @@ def _atss(
 ) -> TopKTargets:
     is_box = (box_areas(boxes) > 0)[..., None]
     half = rule.anchor_scale * point_strides[:, None] / 2
-    values = _iou(boxes[:, :, None], torch.cat((points - half, points + half), dim=1))
+    values = box_iou(boxes[:, :, None], torch.cat((points - half, points + half), dim=1))
     distances_to_sides = side_distances(points, boxes[:, :, None])
     if rule.metric == "product":
         own = pseudo_iou_of(*distances_to_sides.unbind(-1))
@@ -101,13 +105,7 @@ def _atss(
     chosen = torch.zeros_like(held).scatter_(2, closest, passes) & held
     competing = chosen if rule.among == "choosers" else is_box.expand_as(held)
     row, is_positive = _resolved(chosen, competing, values)
-    return _targets(row, is_positive, labels, first_rows, is_positive.to(values.dtype))
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    corners = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    intersection = (corners[1] - corners[0]).clamp(min=0).prod(-1)
-    return intersection / (box_areas(a) + box_areas(b) - intersection).clamp(min=1e-6)
+    return padded_targets(row, is_positive, labels, first_rows, is_positive.to(values.dtype))
 
 
 def _complete(iou: Tensor, g: Tensor, p: Tensor) -> Tensor:
@@ -138,12 +136,3 @@ def _resolved(chosen: Tensor, competing: Tensor, values: Tensor) -> tuple[Tensor
     strongest = torch.where(competing, values, -1).argmax(1)
     row = torch.where(choosers > 1, strongest, chosen.to(torch.uint8).argmax(1))
     return row, choosers > 0
-
-
-def _targets(row: Tensor, is_positive: Tensor, labels: Tensor, first_rows: Tensor, score: Tensor) -> TopKTargets:
-    return TopKTargets(
-        matched=torch.where(is_positive, row + first_rows[:, None], -1),
-        labels=torch.where(is_positive, labels.gather(1, row), -1),
-        num_pos=is_positive.sum(1),
-        score=torch.where(is_positive, score, 0),
-    )

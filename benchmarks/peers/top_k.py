@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ..predicted import PredictedBatch
 from . import BASELINE, Assigner, fused_top_k, mmdetection_top_k, padded_pairs, padded_top_k
 
 TASK_ALIGNED = ("tood", "pp_yoloe", "yolov8")
 ATSS = ("atss", "pp_yoloe_atss", "pseudo_iou_atss")
+DYNAMIC_K = ("simota", "yolox", "rtmdet")
+EVERY = (*TASK_ALIGNED, *ATSS, *DYNAMIC_K)
 
 
 def contestants() -> list[Assigner]:
@@ -14,17 +17,16 @@ def contestants() -> list[Assigner]:
 
 
 def _ours() -> list[Assigner]:
-    every = (*TASK_ALIGNED, *ATSS)
     return [
         # Written into an earlier result.
-        Assigner(BASELINE, fused_top_k.AssignInto(), metrics=every, is_capturable=True, is_ours=True),
+        Assigner(BASELINE, fused_top_k.AssignInto(), metrics=EVERY, is_capturable=True, is_ours=True),
         # A fresh result.
-        Assigner("pseudo_iou_ops", fused_top_k.assign, metrics=every, is_capturable=True, is_ours=True),
+        Assigner("pseudo_iou_ops", fused_top_k.assign, metrics=EVERY, is_capturable=True, is_ours=True),
         # From channels-first maps, a fresh result.
         Assigner(
             "pseudo_iou_ops, maps",
             fused_top_k.assign_maps,
-            metrics=TASK_ALIGNED,
+            metrics=(*TASK_ALIGNED, *DYNAMIC_K),
             other_metric="reads no predictions",
             is_capturable=True,
             is_ours=True,
@@ -44,7 +46,7 @@ def _padded() -> list[Assigner]:
             pairs_at_once=padded_pairs,
             exact_on=(),
             is_exact_if_equal=True,
-            metrics=(*TASK_ALIGNED, *ATSS),
+            metrics=EVERY,
             is_capturable=True,
         ),
         # The same through torch.compile(dynamic=True).
@@ -57,10 +59,19 @@ def _padded() -> list[Assigner]:
             pairs_at_once=padded_pairs,
             exact_on=(),
             is_exact_if_equal=True,
-            metrics=(*TASK_ALIGNED, *ATSS),
+            metrics=EVERY,
             is_compiled=True,
         ),
     ]
+
+
+def _triples(batch: PredictedBatch) -> int:
+    """Points x boxes x classes."""
+    return batch.num_boxes * batch.pyramid.num_points * batch.logits.shape[2]
+
+
+def _triples_at_once(batch: PredictedBatch) -> int:
+    return batch.most_boxes * batch.pyramid.num_points * batch.logits.shape[2]
 
 
 def _mmdetection() -> list[Assigner]:
@@ -86,6 +97,31 @@ def _mmdetection() -> list[Assigner]:
             exact_on=(),
             is_exact_if_equal=True,
             metrics=("atss",),
+            other_metric="another rule",
+        ),
+        # Boxes x points x classes of the valid points.
+        Assigner(
+            "mmdetection SimOTA as shipped",
+            mmdetection_top_k.assign_sim_ota,
+            bytes_per_pair=8,
+            seconds_per_pair=5e-9,
+            pairs=_triples,
+            pairs_at_once=_triples_at_once,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=("simota",),
+            other_metric="another rule",
+        ),
+        Assigner(
+            "mmdetection soft labels as shipped",
+            mmdetection_top_k.assign_soft_label,
+            bytes_per_pair=12,
+            seconds_per_pair=5e-9,
+            pairs=_triples,
+            pairs_at_once=_triples_at_once,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=("rtmdet",),
             other_metric="another rule",
         ),
     ]

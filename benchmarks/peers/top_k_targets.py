@@ -56,3 +56,13 @@ def difference_beside(given: TopKTargets, expected: TopKTargets) -> str | None:
     if not torch.equal(given.num_pos, (given.matched >= 0).sum(1)):
         return "num_pos: not the number of positives"
     return None
+
+
+def padded_targets(row: Tensor, is_positive: Tensor, labels: Tensor, first_rows: Tensor, score: Tensor) -> TopKTargets:
+    """Of the row within its image, (B, P), that each point took, and padded labels (B, G)."""
+    return TopKTargets(
+        matched=torch.where(is_positive, row + first_rows[:, None], -1),
+        labels=torch.where(is_positive, labels.gather(1, row), -1),
+        num_pos=is_positive.sum(1),
+        score=torch.where(is_positive, score, 0),
+    )

@@ -43,7 +43,7 @@ def test_everyone_chooses_the_ops_points(workload: Workload | CocoBoxes, name: s
             assert top_k.verify(contestant, contestant.call(batch, rule), batch, rule) == 0, contestant.name
 
 
-@pytest.mark.parametrize("name", ["yolov8", "atss"])
+@pytest.mark.parametrize("name", ["yolov8", "atss", "simota", "rtmdet"])
 def test_the_compiled_table_is_the_eager_one(name: str) -> None:
     batch, rule = predicted_batch(TINY, 0), top_k.RULES[name]
     (contestant,) = (contestant for contestant in contestants() if contestant.is_compiled)
