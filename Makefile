@@ -16,7 +16,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reord
 sources := $(shell find csrc -type f) setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: quick help setup tools demo test lint format pytest oldest docs matrix integrations fuzz wheel clean
+.PHONY: quick help setup tools demo test lint format pytest oldest docs matrix integrations integrations-yolo fuzz wheel clean
 
 quick: lint ## the linters and the tests of the library: 3 minutes on 2 cores, once everything is set up
 	$(pytest) tests/unit tests/op
@@ -80,6 +80,10 @@ matrix: tools ## one wheel under every torch it is made for
 integrations: tools ## the adapters of projects that are no dependency, with the projects themselves
 	$(python) -m pip install -q --no-deps -r tests/integrations/requirements.txt
 	$(python) -m pytest -o python_files="test_*.py with_*.py" tests/integrations
+
+integrations-yolo: tools ## the slot of the YOLO family with an installed ultralytics (AGPL), a black box
+	$(python) -m pip install -q --no-deps -r tests/integrations/requirements_yolo.txt
+	YOLO_CONFIG_DIR=build $(python) -m pytest -o python_files="black_box_*.py" tests/integrations/black_box_ultralytics.py
 
 fuzz: tools ## an hour (MINUTES) of fuzzing and its summary; needs clang++ with libFuzzer
 	$(python) scripts/install_extras.py fuzz

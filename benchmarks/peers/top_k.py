@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..predicted import PredictedBatch
-from . import BASELINE, Assigner, fused_top_k, mmdetection_top_k, padded_pairs, padded_top_k
+from . import BASELINE, Assigner, fused_top_k, mmdetection_top_k, padded_pairs, padded_top_k, ultralytics_top_k
 
 TASK_ALIGNED = ("tood", "pp_yoloe", "yolov8")
 ATSS = ("atss", "pp_yoloe_atss", "pseudo_iou_atss")
@@ -13,7 +13,7 @@ EVERY = (*TASK_ALIGNED, *ATSS, *DYNAMIC_K)
 
 def contestants() -> list[Assigner]:
     """A fresh set: the one that keeps its result starts without one. Ours come first: a run may be cut off."""
-    return [*_ours(), *_padded(), *_mmdetection()]
+    return [*_ours(), *_padded(), *_mmdetection(), *_ultralytics()]
 
 
 def _ours() -> list[Assigner]:
@@ -122,6 +122,26 @@ def _mmdetection() -> list[Assigner]:
             exact_on=(),
             is_exact_if_equal=True,
             metrics=("rtmdet",),
+            other_metric="another rule",
+        ),
+    ]
+
+
+def _ultralytics() -> list[Assigner]:
+    if not ultralytics_top_k.is_there():
+        return []
+    return [
+        # The whole batch, padded, given probabilities; makes the (B, P, C) table of scores, too.
+        Assigner(
+            "ultralytics, a black box",
+            ultralytics_top_k.assign,
+            bytes_per_pair=60,
+            seconds_per_pair=100e-9,
+            pairs=padded_pairs,
+            pairs_at_once=padded_pairs,
+            exact_on=(),
+            is_exact_if_equal=True,
+            metrics=("yolov8",),
             other_metric="another rule",
         ),
     ]
