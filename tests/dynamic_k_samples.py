@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from samples import Sample, assign_calls, registration_inputs, sample_inputs
 from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample, laid_out, odd_scores, with_predictions
+from torch import Tensor
 
 from pseudo_iou_ops import SimOta, SoftLabel, presets
 from pseudo_iou_ops.top_k_rules import REGIONS
@@ -29,6 +30,11 @@ SOFT_LABELS = (
     SoftLabel(radius=50.0, top_ious=32, iou_weight=0.0),
     SoftLabel(radius=1.5, top_ious=4, eps=0.5),
 )
+
+
+# Radii so large that the distance costs no more than rounding does.
+ROUNDED_SIM_OTA = SimOta(radius=30.0, region="center")
+ROUNDED_SOFT_LABEL = SoftLabel(radius=10.5, top_ious=10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +123,39 @@ def _varied_soft(samples: Sequence[Sample]) -> list[PredictedSample]:
     ]
 
 
+def decided_by_rounding(rule: SimOta | SoftLabel) -> Iterator[PredictedSample]:
+    """Calls whose result depends on the order in which a cost, or a count, is added up."""
+    random = torch.Generator().manual_seed(0)
+    # The points of an image have the same classes, each in an order of its own: only rounding tells their costs apart.
+    order = torch.rand(6, 64, 37, generator=random).argsort(dim=2)
+    classes = torch.randn(6, 1, 37, generator=random).expand(6, 64, 37).gather(2, order)
+    own = torch.full((6, 64, 1), 3.7)
+    box = torch.tensor([0.0, 0.0, 64.0, 64.0])
+    predicted = torch.tensor([0.0, 0.0, 64.0, 32.0]).expand(6, 64, 4)
+    yield _one_box_an_image("costs", box, predicted, torch.cat((own, classes), dim=2), (8, 8), rule)
+    # Overlaps of whole percents that add up to 3, or to a little less.
+    percents = torch.zeros(40, 16)
+    percents[:, :9] = torch.randint(20, 36, (40, 9), generator=random).float()
+    percents[:, 9] = 300 - percents.sum(dim=1)
+    box, zero = torch.tensor([0.0, 0.0, 100.0, 32.0]), torch.zeros(40, 16)
+    predicted = torch.stack((zero, zero, percents, torch.full((40, 16), 32.0)), dim=2)
+    yield _one_box_an_image("counts", box, predicted, torch.randn(40, 16, 5, generator=random), (4, 4), rule)
+
+
+def _one_box_an_image(
+    name: str, box: Tensor, predicted: Tensor, scores: Tensor, shape: tuple[int, int], rule: SimOta | SoftLabel
+) -> PredictedSample:
+    images = len(predicted)
+    boxes, labels, offsets = box.expand(images, 4), torch.zeros(images, dtype=torch.int64), torch.arange(images + 1)
+    kind = ObjectnessSample if isinstance(rule, SimOta) else PredictedSample
+    return kind(
+        f"{name}_by_rounding", boxes, labels, offsets, (shape,), (8.0,), rule, pred_boxes=predicted, scores=scores
+    )
+
+
 def soft_label_inputs() -> list[PredictedSample]:
     """The named cases of `samples` with predictions."""
-    return _varied_soft(_small_inputs())
+    return [*_varied_soft(_small_inputs()), *decided_by_rounding(ROUNDED_SOFT_LABEL)]
 
 
 def soft_label_registration_inputs() -> list[PredictedSample]:
@@ -152,9 +188,9 @@ def soft_label_calls() -> Any:
     )
 
 
-def sim_ota_inputs() -> list[ObjectnessSample]:
+def sim_ota_inputs() -> list[PredictedSample]:
     """The named cases of `samples` with predictions."""
-    return _varied(_small_inputs())
+    return [*_varied(_small_inputs()), *decided_by_rounding(ROUNDED_SIM_OTA)]
 
 
 def sim_ota_registration_inputs() -> list[ObjectnessSample]:

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ STRIDES = (8.0, 16.0, 32.0, 64.0, 128.0)
 DEFAULT_RULE = AssignRule()
 FCOS_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, 1e8))
 OPEN_RANGES = ((0.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, math.inf))
+
+
+AnySample = TypeVar("AnySample", bound="Sample")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +72,16 @@ class Sample:
         names = ("offset", "ignore_boxes", "ignore_offsets", "valid_sizes")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
-    def to(self, device: torch.device | str, offsets_device: torch.device | str | None = None) -> Sample:
-        """Every tensor on `device`; the two offsets on `offsets_device` if given."""
-        moved = {}
+    def to(self: AnySample, device: torch.device | str, offsets_device: torch.device | str | None = None) -> AnySample:
+        """Every tensor, and every list of tensors, on `device`; the two offsets on `offsets_device` if given."""
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 is_offsets = field.name in ("offsets", "ignore_offsets")
                 moved[field.name] = value.to(offsets_device if is_offsets and offsets_device else device)
+            elif isinstance(value, list):
+                moved[field.name] = [level.to(device) for level in value]
         return replace(self, **moved)
 
 

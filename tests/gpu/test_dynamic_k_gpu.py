@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from dynamic_k_samples import (
     RULES,
     SOFT_LABELS,
-    ObjectnessSample,
     every_sim_ota,
     predicted,
     sim_ota_calls,
@@ -23,7 +21,6 @@ from hypothesis import given
 from oracles import assert_same_bits
 from samples import STRIDES, training_batch
 from task_aligned_samples import DTYPES, LAYOUTS, PredictedSample
-from torch import Tensor
 
 from pseudo_iou_ops import SimOta, SoftLabel, assign_top_k, presets, reference_top_k
 
@@ -35,21 +32,8 @@ SAMPLES = [*sim_ota_inputs(), *soft_label_inputs()]
 MEBIBYTE = 2**20
 
 
-def on_cuda(head: Any) -> Any:
-    if head is None:
-        return None
-    return head.cuda() if isinstance(head, Tensor) else [level.cuda() for level in head]
-
-
-def moved(sample: PredictedSample, offsets_device: str = "cuda") -> PredictedSample:
-    other = sample.to("cuda", offsets_device)
-    assert isinstance(other, PredictedSample)
-    other = replace(other, pred_boxes=on_cuda(sample.pred_boxes), scores=on_cuda(sample.scores))
-    return replace(other, objectness=on_cuda(sample.objectness)) if isinstance(sample, ObjectnessSample) else other
-
-
 def check(sample: PredictedSample, offsets_device: str = "cuda") -> None:
-    other = moved(sample, offsets_device)
+    other = sample.to("cuda", offsets_device)
     actual = assign_top_k(*other.args(), **other.kwargs())
     assert {field.device.type for field in actual} == {"cuda"}
     assert_same_bits(actual, assign_top_k(*sample.args(), **sample.kwargs()))
@@ -112,14 +96,14 @@ def test_number_of_images(images: int, offsets_device: str) -> None:
 def test_the_reference_on_cuda() -> None:
     for sample in SAMPLES:
         if sample.num_pairs < 20_000:
-            other = moved(sample, "cpu")
+            other = sample.to("cuda", "cpu")
             actual = reference_top_k.assign_top_k(*other.args(), **other.kwargs())
             assert_same_bits(actual, assign_top_k(*sample.args(), **sample.kwargs()))
 
 
 @EVERY_RULE
 def test_run_to_run(rule: SimOta | SoftLabel) -> None:
-    sample = moved(predicted(training_batch((512, 640), (300, 0, 50)), rule))
+    sample = predicted(training_batch((512, 640), (300, 0, 50)), rule).to("cuda")
     first = assign_top_k(*sample.args(), **sample.kwargs())
     for _ in range(50):
         assert_same_bits(assign_top_k(*sample.args(), **sample.kwargs()), first)
@@ -127,7 +111,7 @@ def test_run_to_run(rule: SimOta | SoftLabel) -> None:
 
 @EVERY_RULE
 def test_a_call_starts_five_kernels_and_does_not_wait(rule: SimOta | SoftLabel) -> None:
-    sample = moved(predicted(training_batch((512, 640), (30, 0, 50)), rule))
+    sample = predicted(training_batch((512, 640), (30, 0, 50)), rule).to("cuda")
     activities = device_activities(lambda: assign_top_k(*sample.args(), **sample.kwargs()))
     assert len(activities) == 5, activities
     with synchronisation_is_an_error():
@@ -140,7 +124,7 @@ def test_a_captured_graph_replays_with_new_inputs(rule: SimOta | SoftLabel) -> N
         predicted(training_batch((512, 640), counts, seed=seed), rule, seed)
         for counts, seed in (((30, 20), 1), ((5, 45), 2))
     )
-    buffers = moved(first)
+    buffers = first.to("cuda")
     assign_top_k(*buffers.args(), **buffers.kwargs())
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -163,7 +147,7 @@ def test_a_captured_graph_replays_with_new_inputs(rule: SimOta | SoftLabel) -> N
 @EVERY_RULE
 def test_no_memory_beyond_the_outputs(rule: SimOta | SoftLabel) -> None:
     """5,000 boxes an image and 8,400 points: a table of one byte a pair would take 80 MiB."""
-    sample = moved(predicted(training_batch((640, 640), (5000, 5000), strides=(8, 16, 32)), rule))
+    sample = predicted(training_batch((640, 640), (5000, 5000), strides=(8, 16, 32)), rule).to("cuda")
     out = assign_top_k(*sample.args(), **sample.kwargs())
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +21,6 @@ from task_aligned_samples import (
     task_aligned_inputs,
     with_predictions,
 )
-from torch import Tensor
 
 from pseudo_iou_ops import TaskAligned, assign_top_k, presets, reference_top_k
 
@@ -33,18 +31,8 @@ SAMPLES = task_aligned_inputs()
 MEBIBYTE = 2**20
 
 
-def on_cuda(head: Any) -> Any:
-    return head.cuda() if isinstance(head, Tensor) else [level.cuda() for level in head]
-
-
-def moved(sample: PredictedSample, offsets_device: str = "cuda") -> PredictedSample:
-    other = sample.to("cuda", offsets_device)
-    assert isinstance(other, PredictedSample)
-    return replace(other, pred_boxes=on_cuda(sample.pred_boxes), scores=on_cuda(sample.scores))
-
-
 def check(sample: PredictedSample, offsets_device: str = "cuda") -> None:
-    other = moved(sample, offsets_device)
+    other = sample.to("cuda", offsets_device)
     actual = assign_top_k(*other.args(), **other.kwargs())
     assert {field.device.type for field in actual} == {"cuda"}
     assert_same_bits(actual, assign_top_k(*sample.args(), **sample.kwargs()))
@@ -98,14 +86,14 @@ def test_number_of_images(images: int, offsets_device: str) -> None:
 def test_the_reference_on_cuda() -> None:
     for sample in SAMPLES:
         if sample.num_pairs < 20_000:
-            other = moved(sample, "cpu")
+            other = sample.to("cuda", "cpu")
             actual = reference_top_k.assign_top_k(*other.args(), **other.kwargs())
             assert_same_bits(actual, assign_top_k(*sample.args(), **sample.kwargs()))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_run_to_run(rule: TaskAligned) -> None:
-    sample = moved(with_predictions(training_batch((512, 640), (300, 0, 50)), rule))
+    sample = with_predictions(training_batch((512, 640), (300, 0, 50)), rule).to("cuda")
     first = assign_top_k(*sample.args(), **sample.kwargs())
     for _ in range(50):
         assert_same_bits(assign_top_k(*sample.args(), **sample.kwargs()), first)
@@ -113,7 +101,7 @@ def test_run_to_run(rule: TaskAligned) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_call_starts_five_kernels_or_six_and_does_not_wait(rule: TaskAligned) -> None:
-    sample = moved(with_predictions(training_batch((512, 640), (30, 0, 50)), rule))
+    sample = with_predictions(training_batch((512, 640), (30, 0, 50)), rule).to("cuda")
     activities = device_activities(lambda: assign_top_k(*sample.args(), **sample.kwargs()))
     assert len(activities) == (5 if rule.keep is None else 6), activities
     with synchronisation_is_an_error():
@@ -126,7 +114,7 @@ def test_a_captured_graph_replays_with_new_inputs(rule: TaskAligned) -> None:
         with_predictions(training_batch((512, 640), counts, seed=seed), rule, seed)
         for counts, seed in (((30, 20), 1), ((5, 45), 2))
     )
-    buffers = moved(first)
+    buffers = first.to("cuda")
     assign_top_k(*buffers.args(), **buffers.kwargs())
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -141,7 +129,7 @@ def test_a_captured_graph_replays_with_new_inputs(rule: TaskAligned) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_memory_does_not_grow_with_points_times_boxes(rule: TaskAligned) -> None:
     """5,000 boxes an image and 8,400 points: a table of one byte a pair would take 80 MiB."""
-    sample = moved(with_predictions(training_batch((640, 640), (5000, 5000), strides=(8, 16, 32)), rule))
+    sample = with_predictions(training_batch((640, 640), (5000, 5000), strides=(8, 16, 32)), rule).to("cuda")
     out = assign_top_k(*sample.args(), **sample.kwargs())
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
@@ -152,7 +140,7 @@ def test_memory_does_not_grow_with_points_times_boxes(rule: TaskAligned) -> None
 
 
 def test_an_out_that_is_not_aligned_is_refused() -> None:
-    sample = moved(with_predictions(training_batch((64, 96), (5, 3)), presets.yolov8))
+    sample = with_predictions(training_batch((64, 96), (5, 3)), presets.yolov8).to("cuda")
     out = assign_top_k(*sample.args(), **sample.kwargs())
     ltrb = torch.empty(out.ltrb.numel() + 1, device="cuda")[1:].view(out.ltrb.shape)
     with pytest.raises(RuntimeError, match="ltrb: expected memory aligned to 16 bytes"):
