@@ -191,7 +191,10 @@ class AssignConfig:
         return {name: value for name, value in switches.items() if name not in others and value is not None}
 
     def _check_unset(self, kind: Kind) -> None:
-        for name, value in self._switches(kind).items():
+        """The preset of a family that does not assign may be the default one, which no one need have written."""
+        section = self if kind == "points" else getattr(self, kind)
+        preset = {} if section.preset == type(section).preset else {"preset": section.preset}
+        for name, value in {**preset, **self._switches(kind)}.items():
             raise UsageError(
                 f"{self._section(kind)}.{name}: expected no value with assign.kind {self.kind}, which does not read "
                 f"it, got {value!r}"

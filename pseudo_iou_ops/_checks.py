@@ -125,7 +125,8 @@ def check_valid_sizes(valid_sizes: Tensor, batch: int, boxes: Tensor) -> None:
     if valid_sizes.ndim != 2 or valid_sizes.shape[0] != batch or valid_sizes.shape[1] != 2:
         raise ValueError(f"valid_sizes: expected shape ({batch}, 2), h w, got {tuple(valid_sizes.shape)}")
     if valid_sizes.dtype not in SIZE_DTYPES:
-        raise TypeError(f"valid_sizes: expected a floating or integer dtype, got {valid_sizes.dtype}")
+        expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in SIZE_DTYPES)
+        raise TypeError(f"valid_sizes: expected one of the dtypes {expected}, got {valid_sizes.dtype}")
     if valid_sizes.device != boxes.device:
         raise ValueError(f"valid_sizes: expected device {boxes.device}, got {valid_sizes.device}")
 

@@ -40,9 +40,7 @@ def as_predictions(
 ) -> Predictions:
     """Checks the predictions of a call and returns them dense."""
     check_choice("box_format", box_format, BOX_FORMATS)
-    check_choice("score_kind", score_kind, SCORE_KINDS)
-    if isinstance(rule, SoftLabel) and score_kind != "logits":
-        raise ValueError(f"score_kind: expected 'logits', which a SoftLabel reads, got {score_kind!r}")
+    check_score_kind(score_kind, rule)
     levels = {}
     for name, given, channels in (("pred_boxes", pred_boxes, 4), ("scores", scores, None)):
         if given is None:
@@ -50,6 +48,12 @@ def as_predictions(
         levels[name] = [level.detach() for level in as_levels(name, given, channels)]
         _check_points(name, levels[name], boxes, batch, level_shapes)
     return Predictions(levels["pred_boxes"], levels["scores"], box_format == "ltrb", score_kind == "logits")
+
+
+def check_score_kind(score_kind: ScoreKind, rule: TopKRule) -> None:
+    check_choice("score_kind", score_kind, SCORE_KINDS)
+    if isinstance(rule, SoftLabel) and score_kind != "logits":
+        raise ValueError(f"score_kind: expected 'logits', which a SoftLabel reads, got {score_kind!r}")
 
 
 def as_objectness(
@@ -93,3 +97,10 @@ def _check_points(
     points = [num_points(level) for level in levels]
     if points not in (sizes, [sum(sizes)]):
         raise ValueError(f"{name}: expected {sizes} points a level, or one tensor of {sum(sizes)}, got {points}")
+    if len(levels) == len(level_shapes):
+        for level, (height, width) in zip(levels, level_shapes, strict=True):
+            if level.ndim == 4 and level.shape[2:] != (height, width):
+                shape = tuple(level.shape[2:])
+                raise ValueError(
+                    f"{name}: expected a map of (H, W) = {(height, width)}, that of its level, got {shape}"
+                )

@@ -106,7 +106,7 @@ def assign(
         ignore_offsets: (B+1,) int64 of the ignore boxes.
         valid_sizes: (B, 2) height and width of each image before padding: points at or beyond them are ignored.
         out: an earlier result of the same shapes to write into; it is returned. On CUDA its ``ltrb`` must begin on a
-            multiple of 16 bytes, as torch allocates it.
+            multiple of 16 bytes, as torch allocates it. Its fields share no memory with each other or with an input.
         validate: check the values of offsets and labels too. This waits for the device.
 
     Returns:
@@ -115,7 +115,8 @@ def assign(
     Raises:
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
-        RuntimeError: the boxes are on a device this install has no kernels for, or ``out.ltrb`` is not aligned.
+        RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or two
+            fields of ``out`` share memory.
 
     Examples:
         >>> import torch

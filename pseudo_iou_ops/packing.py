@@ -120,6 +120,10 @@ def as_packed(
     if ignore_boxes is not None and not isinstance(ignore_boxes, Tensor):
         if ignore_offsets is not None:
             raise ValueError("ignore_offsets: expected None with lists per image, got a tensor")
+        check_list("ignore_boxes", ignore_boxes)
+        batch = offsets.shape[0] - 1 if isinstance(offsets, Tensor) and offsets.ndim == 1 else len(ignore_boxes)
+        if len(ignore_boxes) != batch:
+            raise ValueError(f"ignore_boxes: expected {batch} tensors, one per image, got {len(ignore_boxes)}")
         ignore_boxes, ignore_offsets = pack_one("ignore_boxes", ignore_boxes)
     return boxes, labels, offsets, ignore_boxes, ignore_offsets  # type: ignore[return-value]  # the op checks the labels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -177,7 +178,10 @@ def check_flag(name: str, value: object) -> None:
 def finite(name: str, value: object) -> float:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number that is too large
+        number = math.inf
     if not -_LARGEST_FLOAT32 <= number <= _LARGEST_FLOAT32:
         raise ValueError(f"{name}: expected a finite number that float32 can hold, got {value!r}")
     return number

@@ -106,7 +106,7 @@ def assign_top_k(
         valid_sizes: (B, 2) height and width of each image before padding: points at or beyond them are ignored, and no
             box chooses them.
         out: an earlier result of the same shapes to write into; it is returned. On CUDA its ``ltrb`` must begin on a
-            multiple of 16 bytes, as torch allocates it.
+            multiple of 16 bytes, as torch allocates it. Its fields share no memory with each other or with an input.
         validate: check the values of offsets and labels too. This waits for the device.
 
     Returns:
@@ -115,8 +115,9 @@ def assign_top_k(
     Raises:
         ValueError: a shape, device, length or value is wrong.
         TypeError: a type or dtype is wrong.
-        RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, or a
-            rule that reads predictions meets more than 2^30 points an image on CUDA.
+        RuntimeError: the boxes are on a device this install has no kernels for, ``out.ltrb`` is not aligned, two
+            fields of ``out`` share memory, or a rule that reads predictions meets more than 2^30 points an image on
+            CUDA.
 
     Examples:
         >>> import torch

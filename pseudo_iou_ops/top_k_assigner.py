@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import _checks
-from ._predictions import BOX_FORMATS, SCORE_KINDS, BoxFormat, ScoreKind
+from ._predictions import BOX_FORMATS, SCORE_KINDS, BoxFormat, ScoreKind, check_score_kind
 from .assigner import PointAssigner
 from .packing import as_packed
 from .protocols import Assigner, PointPredictions
@@ -55,7 +55,7 @@ class TopKAssigner(nn.Module):
         if offset is not None:
             _checks.check_offset(offset)
         check_choice("box_format", box_format, BOX_FORMATS)
-        check_choice("score_kind", score_kind, SCORE_KINDS)
+        check_score_kind(score_kind, rule)
         self.strides = tuple(strides)
         self.rule = rule
         self.offset = rule.offset if offset is None else offset
@@ -130,6 +130,8 @@ class TopKAssigner(nn.Module):
         if predictions is None:
             name = type(self.rule).__name__
             raise ValueError(f"predictions: expected PointPredictions, which a {name} reads, got None")
+        if not isinstance(predictions, PointPredictions):
+            raise TypeError(f"predictions: expected PointPredictions, got {type(predictions).__name__}")
         return {
             "pred_boxes": predictions.boxes,
             "scores": predictions.scores,
@@ -170,6 +172,8 @@ def make_assigner(
         >>> [make_assigner((8, 16), rule).needs_predictions for rule in (presets.paper, presets.atss, presets.tood)]
         [False, False, True]
     """
+    check_choice("box_format", box_format, BOX_FORMATS)
+    check_choice("score_kind", score_kind, SCORE_KINDS)
     if isinstance(rule, AssignRule):
         return PointAssigner(strides, rule, offset)
     return TopKAssigner(strides, rule, offset, box_format, score_kind)

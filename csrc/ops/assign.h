@@ -37,6 +37,7 @@ inline void check_outputs(const AssignArguments& a, const AssignOutputs& outputs
   check_common_outputs(a, outputs);
   check_output("pseudo_iou", outputs.pseudo_iou, ScalarType::Float, points, a.boxes);
   check_output("centerness", outputs.centerness, ScalarType::Float, points, a.boxes);
+  check_apart(outputs);
 }
 
 inline AssignParams make_params(const AssignArguments& a, const AssignOutputs& outputs) {

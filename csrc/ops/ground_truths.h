@@ -41,6 +41,28 @@ void check_common_outputs(const Arguments& a, const Outputs& outputs) {
   check_output("pos_per_box", outputs.pos_per_box, ScalarType::Long, {a.num_boxes()}, a.boxes);
 }
 
+// Until a call ends its outputs hold what it has to remember: with two in one place it would follow the
+// other's.
+template <class Outputs>
+void check_apart(const Outputs& outputs) {
+  const auto& [matched, labels, ltrb, first, second, num_pos, pos_per_box] = outputs;
+  struct Bytes {
+    const char *begin, *end;
+  };
+  std::vector<Bytes> seen;
+  for (const Tensor* output : {&matched, &labels, &ltrb, &first, &second, &num_pos, &pos_per_box}) {
+    if (output->numel() == 0) continue;
+    const char* const begin = static_cast<const char*>(output->mutable_data_ptr());
+    const int64_t width = output->scalar_type() == ScalarType::Long ? sizeof(int64_t) : sizeof(float);
+    const Bytes bytes{begin, begin + output->numel() * width};
+    for (const Bytes& other : seen) {
+      STD_TORCH_CHECK(bytes.end <= other.begin || other.end <= bytes.begin,
+                      "out: expected fields that share no memory");
+    }
+    seen.push_back(bytes);
+  }
+}
+
 inline bool is_on_host(const Tensor& tensor) { return tensor.device().type() == DeviceType::CPU; }
 
 // Sets what every assignment has, short of the points.

@@ -37,6 +37,7 @@ inline void check_outputs(const TopKArguments& a, const TopKOutputs& outputs) {
   check_common_outputs(a, outputs);
   check_output("iou", outputs.iou, ScalarType::Float, points, a.boxes);
   check_output("score", outputs.score, ScalarType::Float, points, a.boxes);
+  check_apart(outputs);
 }
 
 inline TopKParams make_params(const TopKArguments& a, const TopKOutputs& outputs) {

@@ -282,8 +282,11 @@ def _check_overlaps(iou_calculator: dict[str, Any]) -> None:
 
 
 def _anchors(priors: Tensor, anchor_scale: float) -> tuple[Tensor, Tensor]:
-    """The centers (P, 2) of anchors (P, 4), and the strides (P,) of their levels."""
-    return (priors[:, :2] + priors[:, 2:]) / 2, (priors[:, 2] - priors[:, 0]) / anchor_scale
+    """The centers (P, 2) of square anchors (P, 4), and the strides (P,) of their levels; this waits for the device."""
+    width, height = (priors[:, 2:] - priors[:, :2]).unbind(1)
+    if not torch.allclose(width, height, rtol=1e-4):
+        raise ValueError("priors: expected anchors that are squares, got others")
+    return (priors[:, :2] + priors[:, 2:]) / 2, width / anchor_scale
 
 
 def _assign_points(rule: TopKRule, pred_instances: Any, gt_instances: Any, score_kind: ScoreKind) -> TopKAssignment:

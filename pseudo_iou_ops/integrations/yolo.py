@@ -34,7 +34,7 @@ class YoloAssigner(nn.Module):
 
     Raises:
         TypeError: the rule is none, or a ``SoftLabel``, which reads logits: the slot gets probabilities.
-        ValueError: soft is asked of another rule than an AssignRule.
+        ValueError: soft is asked of another rule than an AssignRule, or num_classes is no whole number above 0.
 
     Examples:
         >>> import torch
@@ -64,6 +64,8 @@ class YoloAssigner(nn.Module):
             raise ValueError(
                 f"soft: expected False with a rule of assign_top_k, which scores its matches itself, got {soft}"
             )
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"num_classes: expected a whole number of at least 1, got {num_classes!r}")
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.rule = rule
@@ -94,8 +96,10 @@ class YoloAssigner(nn.Module):
             mask_gt: (B, G, 1), nonzero for a real box.
 
         Raises:
-            ValueError: the points are not one regular grid per stride.
+            ValueError: the points are not one regular grid per stride, or the scores are of other classes.
         """
+        if pd_scores.shape[-1] != self.num_classes:
+            raise ValueError(f"pd_scores: expected {self.num_classes} channels, got {tuple(pd_scores.shape)}")
         boxes, labels, offsets = pack_padded(gt_bboxes, gt_labels.long(), mask_gt)
         shapes, offset = self._grids.read(anc_points, self.strides)
         assigner = make_assigner(self.strides, self.rule, offset, box_format="xyxy", score_kind="probabilities")

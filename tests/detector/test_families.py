@@ -132,6 +132,14 @@ def test_every_command_takes_a_family_that_reads_predictions(
             "assign.threshold: expected no value with assign.kind atss, which does not read it, got 0.5",
         ),
         (
+            {"assign": {"kind": "atss", "preset": "paper_baseline"}},
+            "assign.preset: expected no value with assign.kind atss, which does not read it, got 'paper_baseline'",
+        ),
+        (
+            {"assign": {"atss": {"preset": "pp_yoloe_atss"}}},
+            "assign.atss.preset: expected no value with assign.kind points, which does not read it, got 'pp_y",
+        ),
+        (
             {"assign": {"atss": {"k": 5}}},
             "assign.atss.k: expected no value with assign.kind points, which does not read it, got 5",
         ),

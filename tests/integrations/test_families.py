@@ -115,16 +115,16 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     return registry
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.5])
-def test_mmdetections_atss_is_called_as_its_heads_call_it(registry: Registry, offset: float) -> None:
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 8.0), (0.5, 8.0), (0.5, 5.0)])
+def test_mmdetections_atss_is_called_as_its_heads_call_it(registry: Registry, offset: float, scale: float) -> None:
     boxes, labels = make_boxes(2, 9)
     centers = level_points(SHAPES, STRIDES, offset)
-    half = 4 * POINT_STRIDES[:, None]
+    half = scale / 2 * POINT_STRIDES[:, None]
     priors = torch.cat((centers - half, centers + half), dim=1)
     counts = [height * width for height, width in SHAPES]
-    assigner = FusedATSSAssigner(topk=9)
+    assigner = FusedATSSAssigner(topk=9, anchor_scale=scale)
     result = assigner.assign(types.SimpleNamespace(priors=priors), counts, Instances(boxes, labels), None)
-    expected = expected_of(presets.atss, 2, offset)
+    expected = expected_of(replace(presets.atss, anchor_scale=scale), 2, offset)
     assert result.num_gts == 9
     assert torch.equal(result.gt_inds, expected.matched[0] + 1)
     assert torch.equal(result.labels, expected.labels[0])
@@ -237,6 +237,14 @@ def test_what_mmdetections_assigner_has_and_ours_has_not_is_refused(kind: Any, a
     given = {"topk": 13} if kind is FusedTaskAlignedAssigner else {}
     with pytest.raises(ValueError, match=rf"^{argument}: expected .*, got "):
         kind(**given, **{argument: value})
+
+
+def test_anchors_that_are_no_squares_are_refused(registry: Registry) -> None:
+    boxes, labels = make_boxes(2, 9)
+    reach = POINT_STRIDES[:, None] * torch.tensor([4.0, 4.5])
+    priors = torch.cat((POINTS - reach, POINTS + reach), dim=1)
+    with pytest.raises(ValueError, match="priors: expected anchors that are squares"):
+        FusedATSSAssigner(topk=9).assign(types.SimpleNamespace(priors=priors), None, Instances(boxes, labels))
 
 
 def test_grids_are_read_from_priors() -> None:

@@ -85,6 +85,11 @@ def test_what_the_slot_can_not_do_is_refused() -> None:
         YoloAssigner(CLASSES, STRIDES, "atss")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^rule: expected one that reads probabilities, .*, got a SoftLabel$"):
         YoloAssigner(CLASSES, STRIDES, presets.rtmdet)
+    for classes in ("80", 0):
+        with pytest.raises(ValueError, match=r"^num_classes: expected a whole number of at least 1, got"):
+            YoloAssigner(classes, STRIDES, presets.yolov8)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^pd_scores: expected \d+ channels, got \(2, "):
+        YoloAssigner(CLASSES + 1, STRIDES, presets.yolov8)(*make_inputs(1, torch.float32))
 
 
 class OnDevice(Tensor):

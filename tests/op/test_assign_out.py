@@ -43,6 +43,17 @@ def test_results_do_not_share_memory() -> None:
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
 
 
+@pytest.mark.parametrize(
+    ("field", "other"), [("labels", "matched"), ("centerness", "pseudo_iou"), ("num_pos", "pos_per_box")]
+)
+def test_fields_that_share_memory_are_refused(field: str, other: str) -> None:
+    sample = training_batch((64, 96), (5, 3))
+    out = assign(*sample.args())
+    start = getattr(out, other).flatten()[: getattr(out, field).numel()]
+    with pytest.raises(RuntimeError, match="out: expected fields that share no memory"):
+        assign(*sample.args(), out=out._replace(**{field: start.view(getattr(out, field).shape)}))
+
+
 def test_views_of_a_larger_buffer() -> None:
     sample = training_batch((64, 96), (5, 3))
     expected = assign(*sample.args())

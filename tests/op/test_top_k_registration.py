@@ -88,6 +88,15 @@ def test_a_bad_direct_call_is_refused(argument: str, change: Any) -> None:
         OP.default(*arguments(**{argument: change}))
 
 
+@pytest.mark.parametrize(("field", "other"), [("labels", "matched"), ("score", "iou"), ("iou", "ltrb")])
+def test_fields_of_out_that_share_memory_are_refused(field: str, other: str) -> None:
+    """A label in the place of a claim was the row of a box that is not there."""
+    out = assign_top_k(*SAMPLE.args())
+    start = getattr(out, other).flatten()[: getattr(out, field).numel()]
+    with pytest.raises(RuntimeError, match="out: expected fields that share no memory"):
+        assign_top_k(*SAMPLE.args(), out=out._replace(**{field: start.view(getattr(out, field).shape)}))
+
+
 @pytest.mark.parametrize("field", ["matched", "matched_labels", "ltrb", "iou", "score", "num_pos", "pos_per_box"])
 @pytest.mark.parametrize(
     "change", [lambda t: t[..., :-1].contiguous(), lambda t: t.to(torch.int32)], ids=["shape", "dtype"]

@@ -104,7 +104,8 @@ def test_bad_module_is_refused_when_made(argument: str, arguments: dict[str, Any
         ("boxes", {"boxes": [boxes[:, :3] for boxes in BOXES], "labels": LABELS}),
         ("ignore_boxes", {"boxes": BOXES, "labels": LABELS, "ignore_boxes": [r[:, :3] for r in REGIONS]}),
         ("ignore_boxes", {"boxes": BOXES, "labels": LABELS, "ignore_boxes": 3}),
-        ("ignore_offsets", {"boxes": BOXES, "labels": LABELS, "ignore_boxes": REGIONS[:2]}),
+        ("ignore_boxes", {"boxes": BOXES, "labels": LABELS, "ignore_boxes": []}),
+        ("ignore_boxes", {"boxes": BOXES, "labels": LABELS, "ignore_boxes": REGIONS[:2]}),
         (
             "ignore_offsets",
             {

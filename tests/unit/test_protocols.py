@@ -144,12 +144,26 @@ def test_predictions_reach_the_op_in_the_encodings_of_the_assigner(box_format: A
     assert not result.score.requires_grad
 
 
+@pytest.mark.parametrize("rule", [presets.paper, presets.atss, presets.tood])
+@pytest.mark.parametrize("argument", ["box_format", "score_kind"])
+def test_an_encoding_that_is_none_is_refused_under_any_rule(rule: Any, argument: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{argument}: expected .* got 'none'$"):
+        make_assigner(STRIDES, rule, **{argument: "none"})
+
+
+def test_probabilities_are_refused_where_logits_are_read() -> None:
+    with pytest.raises(ValueError, match=r"^score_kind: expected 'logits', which a SoftLabel reads"):
+        make_assigner(STRIDES, presets.rtmdet, score_kind="probabilities")
+
+
 def test_a_rule_that_reads_predictions_has_to_get_those_it_reads() -> None:
     assigner = make_assigner(STRIDES, presets.tood, box_format="ltrb")
     with pytest.raises(
         ValueError, match=r"^predictions: expected PointPredictions, which a TaskAligned reads, got None$"
     ):
         assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS)
+    with pytest.raises(TypeError, match=r"^predictions: expected PointPredictions, got tuple$"):
+        assigner(LEVEL_SHAPES, BOXES, LABELS, OFFSETS, predictions=tuple(some_predictions(3, "ltrb", "logits")))  # type: ignore[arg-type]
     objectness = [torch.zeros(2, 1, *shape) for shape in LEVEL_SHAPES]
     with pytest.raises(ValueError, match=r"^objectness: expected None, because a TaskAligned reads none"):
         assigner(

@@ -174,6 +174,11 @@ def test_presets_hold_the_published_values() -> None:
         ({"scores": None}, ValueError, "scores: expected the predictions of a head"),
         ({"pred_boxes": torch.zeros(1, 2, 5)}, ValueError, "pred_boxes: expected 1 images and 4 channels"),
         ({"pred_boxes": torch.zeros(1, 3, 4)}, ValueError, r"pred_boxes: expected \[2\] points a level"),
+        (
+            {"pred_boxes": torch.zeros(1, 4, 2, 1)},
+            ValueError,
+            r"pred_boxes: expected a map of \(H, W\) = \(1, 2\), that of its level, got \(2, 1\)",
+        ),
         ({"scores": torch.zeros(2, 2, 1)}, ValueError, "scores: expected 1 images, as the offsets have, got 2"),
         ({"scores": torch.zeros(1, 2, 1, dtype=torch.int64)}, TypeError, "scores: expected a floating dtype"),
         ({"scores": torch.zeros(2)}, ValueError, "scores: expected shapes"),

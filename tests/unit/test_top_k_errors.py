@@ -20,7 +20,7 @@ SAMPLE = replace(training_batch((64, 96), (5, 3)), rule=Atss())
 BAD_SWITCHES: list[tuple[str, Any]] = [
     *(("k", value) for value in (0, -1, 33, 9.0, True, "9", None)),
     *(("metric", value) for value in ("iou", None, 0, ["product"])),
-    *(("anchor_scale", value) for value in (0.0, -8.0, math.nan, math.inf, "8", None)),
+    *(("anchor_scale", value) for value in (0.0, -8.0, math.nan, math.inf, 10**400, "8", None)),
     *(("inclusive", value) for value in (1, "yes", None)),
     *(("inside_margin", value) for value in (-0.01, math.nan, math.inf, "0", None)),
     *(("among", value) for value in ("holders", True, None)),
