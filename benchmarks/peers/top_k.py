@@ -116,7 +116,7 @@ def _ultralytics() -> list[Assigner]:
             ultralytics_top_k.assign,
             "yolov8",
             bytes_per_pair=60,
-            seconds_per_pair=100e-9,
+            seconds_per_pair=40e-9,
             pairs=padded_pairs,
             pairs_at_once=padded_pairs,
         ),

@@ -18,7 +18,7 @@ from benchmarks.predicted import TOP_K_WORKLOADS, PredictedBatch, predicted_batc
 from benchmarks.workloads import CocoBoxes, Workload
 
 CPU = torch.device("cpu")
-POINTS = {"coco640": 8400, "coco800": 22400, "objects365": 8400, "xview": 8400}
+POINTS = {"coco640": 8400, "coco800": 22400, "objects365": 8400, "xview": 8400, "xview2": 8400}
 TINY = TOP_K_WORKLOADS["objects365"].shrunk(images=2, side=160, most_boxes=6)  # type: ignore[union-attr]
 CROWDED = TOP_K_WORKLOADS["objects365"].shrunk(images=2, side=160, most_boxes=60)  # type: ignore[union-attr]
 BRIEF = top_k.Settings(CPU, rounds=3, input_sets=1, seconds_per_contestant=0.0, least_rounds=2)
