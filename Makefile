@@ -22,7 +22,7 @@ quick: lint ## the linters and the tests of the library: 3 minutes on 2 cores, o
 	$(pytest) tests/unit tests/op
 
 help: ## what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
 setup: $(VENV)/.built ## a virtual environment with all that is needed, and the library built in place
 
