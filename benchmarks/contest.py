@@ -193,6 +193,8 @@ class Record:
             self.document.pop("unfinished", None)
             first = self.document["environment"]
             first["command"] = f"{first['command']} && {environment['command']}"
+            if environment["commit"] not in str(first["commit"]).split(" and "):
+                first["commit"] = f"{first['commit']} and {environment['commit']}"
 
     def begin(self, result: dict[str, Any]) -> None:
         self.document["unfinished"] = result

@@ -43,9 +43,9 @@ def _call(
     """A head's logits as they are: no sigmoid is taken before."""
     predictions: dict[str, Any] = {}
     if not isinstance(rule, Atss):
-        maps = batch.maps if as_maps else (batch.pred_boxes, batch.logits, batch.objectness)
-        predictions = dict(zip(("pred_boxes", "scores", "objectness"), maps, strict=True))
-        if not isinstance(rule, SimOta):
-            del predictions["objectness"]
+        pred_boxes, scores, objectness = batch.maps if as_maps else (batch.pred_boxes, batch.logits, batch.objectness)
+        predictions = {"pred_boxes": pred_boxes, "scores": scores}
+        if isinstance(rule, SimOta):
+            predictions["objectness"] = objectness
     shapes, strides = batch.pyramid.level_shapes, batch.pyramid.strides
     return assign_top_k(*batch.packed, shapes, strides, rule, out=out, **predictions)

@@ -100,18 +100,19 @@ def test_a_run_that_ends_early_leaves_what_it_measured(tmp_path: Path) -> None:
 
 
 def test_a_run_is_added_to_a_file(tmp_path: Path) -> None:
-    path, first = tmp_path / "run.json", {"command": "first"}
+    path, first = tmp_path / "run.json", {"command": "first", "commit": "a1"}
     for name, figure in (("a", 1), ("b", 2)):
         record = contest.Record(path, dict(first), add=True)
         record.begin({"workload": name, "figure": figure})
         record.finish("results")
-    record = contest.Record(path, {"command": "last"}, add=True)
+    record = contest.Record(path, {"command": "last", "commit": "b2"}, add=True)
     record.begin({"workload": "a", "figure": 3})
     assert [result["figure"] for result in json.loads(path.read_text())["results"]] == [1, 2]
     record.finish("results")
     document = json.loads(path.read_text())
     assert [(result["workload"], result["figure"]) for result in document["results"]] == [("a", 3), ("b", 2)]
     assert document["environment"]["command"] == "first && first && last"
+    assert document["environment"]["commit"] == "a1 and b2"
     assert contest.Record(path, first).document == {"environment": first}
 
 
