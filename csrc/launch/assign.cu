@@ -1,6 +1,5 @@
-#include "assign.h"
-
 #include "../kernels/assign.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,6 +1,5 @@
-#include "atss.h"
-
 #include "../kernels/atss.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,6 +1,5 @@
-#include "class_loss.h"
-
 #include "../kernels/class_loss.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,6 +1,5 @@
-#include "decode.h"
-
 #include "../kernels/decode.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

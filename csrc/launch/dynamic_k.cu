@@ -1,7 +1,6 @@
-#include "dynamic_k.h"
-
 #include "../kernels/sim_ota.cuh"
 #include "../kernels/soft_label.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 namespace {

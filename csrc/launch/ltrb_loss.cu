@@ -1,6 +1,5 @@
-#include "ltrb_loss.h"
-
 #include "../kernels/ltrb_loss.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,6 +1,5 @@
-#include "scale.h"
-
 #include "../kernels/scale.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

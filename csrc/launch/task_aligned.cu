@@ -1,6 +1,5 @@
-#include "task_aligned.h"
-
 #include "../kernels/task_aligned.cuh"
+#include "launch.h"
 
 namespace pseudo_iou_ops {
 

@@ -1,5 +1,5 @@
 // The assign_atss op, the same on every device.
-// A Backend has `static void run(const TopKParams&, const AtssRule&, const TopKArguments&)`.
+// A Backend has `static void run(const TopKParams&, const AtssRule&, const CallArguments&)`.
 #pragma once
 
 #include "../core/atss.h"
@@ -24,7 +24,7 @@ auto run_assign_atss(const Tensor& boxes, const Tensor& labels, const Tensor& of
                      int64_t k, int64_t metric, double anchor_scale, bool inclusive, double inside_margin,
                      bool all_boxes_compete, const Outputs&... outputs) {
   const AtssRule rule = make_atss_rule(k, metric, anchor_scale, inclusive, inside_margin, all_boxes_compete);
-  const TopKArguments a{boxes,  labels,       offsets,        level_shapes, strides,
+  const CallArguments a{boxes,  labels,       offsets,        level_shapes, strides,
                         offset, ignore_boxes, ignore_offsets, valid_sizes};
   return run_top_k(a, [&](const TopKParams& params) { Backend::run(params, rule, a); }, outputs...);
 }

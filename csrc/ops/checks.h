@@ -63,15 +63,17 @@ inline void check_offset(double offset) {
                   "offset: expected a number that float32 can hold, got ", offset);
 }
 
-inline void check_levels(const std::vector<int64_t>& level_shapes, const std::vector<double>& strides,
-                         const std::vector<double>& regress_ranges) {
+inline void check_ranges(const std::vector<double>& regress_ranges, const std::vector<double>& strides) {
+  STD_TORCH_CHECK(regress_ranges.empty() || regress_ranges.size() == 2 * strides.size(),
+                  "regress_ranges: expected no or two bounds per level, got ", regress_ranges.size(),
+                  " numbers for ", strides.size(), " levels");
+}
+
+inline void check_levels(const std::vector<int64_t>& level_shapes, const std::vector<double>& strides) {
   STD_TORCH_CHECK(strides.size() <= kMaxLevels, "strides: expected at most ", kMaxLevels, " levels, got ",
                   strides.size());
   STD_TORCH_CHECK(level_shapes.size() == 2 * strides.size(),
                   "level_shapes: expected a height and a width per level, got ", level_shapes.size(),
-                  " numbers for ", strides.size(), " levels");
-  STD_TORCH_CHECK(regress_ranges.empty() || regress_ranges.size() == 2 * strides.size(),
-                  "regress_ranges: expected no or two bounds per level, got ", regress_ranges.size(),
                   " numbers for ", strides.size(), " levels");
   int64_t points = 0;
   for (size_t level = 0; level < strides.size(); ++level) {

@@ -8,7 +8,7 @@
 namespace pseudo_iou_ops {
 
 // A head has as many levels as the pyramid, or one for all of them.
-inline void check_head(const char* name, const Head& head, const TopKArguments& a) {
+inline void check_head(const char* name, const Head& head, const CallArguments& a) {
   STD_TORCH_CHECK(head.num_images == a.num_images(), name, ": expected ", a.num_images(), " images, got ",
                   head.num_images);
   STD_TORCH_CHECK(head.num_points == a.num_points(), name, ": expected ", a.num_points(), " points, got ",
@@ -41,7 +41,7 @@ inline FloatType float_type(const char* name, ScalarType dtype) {
 }
 
 inline Predictions make_predictions(const std::vector<Tensor>& pred_boxes, const std::vector<Tensor>& scores,
-                                    bool boxes_are_ltrb, bool scores_are_logits, const TopKArguments& a) {
+                                    bool boxes_are_ltrb, bool scores_are_logits, const CallArguments& a) {
   Predictions predictions{describe_head("pred_boxes", pred_boxes),
                           describe_head("scores", scores),
                           float_type("pred_boxes", pred_boxes[0].scalar_type()),

@@ -1,5 +1,5 @@
 // The assign_sim_ota op: checks, and the structs of the kernel.
-// A Backend has `static void run(const SimOtaParams&, ScalarType box_type, const TopKArguments&)`.
+// A Backend has `static void run(const SimOtaParams&, ScalarType box_type, const CallArguments&)`.
 #pragma once
 
 #include "../core/sim_ota.h"
@@ -7,7 +7,7 @@
 
 namespace pseudo_iou_ops {
 
-inline void set_objectness(const std::vector<Tensor>& objectness, const TopKArguments& a,
+inline void set_objectness(const std::vector<Tensor>& objectness, const CallArguments& a,
                            SimOtaParams& params) {
   if (objectness.empty()) return;
   params.objectness = describe_head("objectness", objectness);
@@ -35,7 +35,7 @@ auto run_assign_sim_ota(const Tensor& boxes, const Tensor& labels, const Tensor&
   const SimOtaRule rule{static_cast<float>(radius),     center_region,
                         static_cast<int>(top_ious),     static_cast<float>(iou_weight),
                         static_cast<float>(cls_weight), static_cast<float>(eps)};
-  const TopKArguments a{boxes,  labels,       offsets,        level_shapes, strides,
+  const CallArguments a{boxes,  labels,       offsets,        level_shapes, strides,
                         offset, ignore_boxes, ignore_offsets, valid_sizes};
   const auto run = [&](const TopKParams& call) {
     SimOtaParams params{

@@ -1,5 +1,5 @@
 // The assign_soft_label op: checks, and the structs of the kernel.
-// A Backend has `static void run(const SoftLabelParams&, ScalarType box_type, const TopKArguments&)`.
+// A Backend has `static void run(const SoftLabelParams&, ScalarType box_type, const CallArguments&)`.
 #pragma once
 
 #include "../core/soft_label.h"
@@ -22,7 +22,7 @@ auto run_assign_soft_label(const Tensor& boxes, const Tensor& labels, const Tens
   check_not_negative("iou_weight", iou_weight);
   const SoftLabelRule rule{static_cast<float>(radius), static_cast<int>(top_ious),
                            static_cast<float>(iou_weight), static_cast<float>(eps)};
-  const TopKArguments a{boxes,  labels,       offsets,        level_shapes, strides,
+  const CallArguments a{boxes,  labels,       offsets,        level_shapes, strides,
                         offset, ignore_boxes, ignore_offsets, valid_sizes};
   const auto run = [&](const TopKParams& call) {
     const Predictions predictions = make_predictions(pred_boxes, scores, boxes_are_ltrb, true, a);

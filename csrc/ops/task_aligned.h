@@ -1,5 +1,5 @@
 // The assign_task_aligned op: checks, and the structs of the kernel.
-// A Backend has `static void run(const TaskAlignedParams&, ScalarType box_type, const TopKArguments&)`.
+// A Backend has `static void run(const TaskAlignedParams&, ScalarType box_type, const CallArguments&)`.
 #pragma once
 
 #include "../core/task_aligned.h"
@@ -39,7 +39,7 @@ auto run_assign_task_aligned(const Tensor& boxes, const Tensor& labels, const Te
                              keep,
                              static_cast<float>(eps)};
   check_rule(rule);
-  const TopKArguments a{boxes,  labels,       offsets,        level_shapes, strides,
+  const CallArguments a{boxes,  labels,       offsets,        level_shapes, strides,
                         offset, ignore_boxes, ignore_offsets, valid_sizes};
   const auto run = [&](const TopKParams& params) {
     const Predictions predictions =

@@ -1,7 +1,7 @@
 // The CUDA kernels on the CPU, over numpy arrays; see cuda_shim.h. Built by build.py, for tests alone.
 #include "arrays.h"
 
-#include "../../csrc/ops/assign_settings.h"
+#include "../../csrc/ops/settings.h"
 #include "assign_run.h"
 #include "atss_run.h"
 #include "decode.h"
@@ -26,9 +26,10 @@ void assign(const Array<float>& boxes, const Array<int64_t>& labels, const Array
             Array<int64_t> pos_per_box, bool offsets_on_host, const std::string& schedule, unsigned seed,
             int64_t most_images) {
   AssignParams params{};
-  apply_settings({level_shapes, strides, offset, metric, threshold, ignore_threshold, inclusive, order,
-                  resolve, regress_ranges, open_ranges, normalize_by_stride},
-                 params);
+  set_levels(level_shapes, strides, offset, params);
+  set_ranges(regress_ranges, open_ranges, params);
+  params.rule =
+      make_rule(metric, threshold, ignore_threshold, inclusive, order, resolve, normalize_by_stride);
   params.boxes = boxes.data();
   params.labels = labels.data();
   params.offsets = offsets.data();

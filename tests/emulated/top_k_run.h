@@ -4,7 +4,7 @@
 #include "arrays.h"
 
 #include "../../csrc/kernels/top_k.cuh"
-#include "../../csrc/ops/levels.h"
+#include "../../csrc/ops/settings.h"
 
 namespace top_k_run {
 
@@ -41,8 +41,7 @@ inline TopKParams make_params(const Inputs& in, const Outputs& out, bool offsets
   params.num_images = in.offsets.size() - 1;
   params.num_boxes = in.boxes.shape(0);
   params.num_ignore_boxes = in.ignore_boxes.is_none() ? 0 : py::cast<py::array>(in.ignore_boxes).shape(0);
-  params.offset = static_cast<float>(in.offset);
-  set_levels(in.level_shapes, in.strides, params);
+  set_levels(in.level_shapes, in.strides, in.offset, params);
   params.matched = out.matched.mutable_data();
   params.matched_labels = out.labels.mutable_data();
   params.ltrb = out.ltrb.mutable_data();

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "../../csrc/kernels/assign_cpu.h"
-#include "../../csrc/ops/assign_settings.h"
+#include "../../csrc/ops/settings.h"
 #include "../emulated/assign_run.h"
 
 using namespace pseudo_iou_ops;
@@ -160,9 +160,10 @@ void choose_settings(Bytes& bytes, AssignParams& params) {
   const double offset = bytes.flag() ? 0.5 : bytes.unit();
   const bool inclusive = bytes.flag(), open_ranges = bytes.flag(), normalizes = bytes.flag();
   const int order = bytes.below(2), resolve = has_value ? bytes.below(2) : 0;
-  apply_settings({shapes, strides, offset, static_cast<int64_t>(metric), threshold, ignore_threshold,
-                  inclusive, order, resolve, ranges, open_ranges, normalizes},
-                 params);
+  set_levels(shapes, strides, offset, params);
+  set_ranges(ranges, open_ranges, params);
+  params.rule = make_rule(static_cast<int64_t>(metric), threshold, ignore_threshold, inclusive, order,
+                          resolve, normalizes);
 }
 
 template <class Board>

@@ -14,7 +14,7 @@ void run_tasks(const AssignParams& params) {
 }
 
 struct Cpu {
-  static void run(const AssignParams& params, const AssignArguments&) {
+  static void run(const AssignParams& params, const CallArguments&) {
     std::fill_n(params.num_pos, params.num_images, int64_t{0});
     std::fill_n(params.pos_per_box, params.num_boxes, int64_t{0});
     params.rule.judges_every_candidate() ? run_tasks<JudgeBoard>(params) : run_tasks<PaintedBoard>(params);

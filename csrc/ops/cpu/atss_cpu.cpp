@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kBoxesPerTask = 32;
 
 struct Cpu {
-  static void run(const TopKParams& params, const AtssRule& rule, const TopKArguments&) {
+  static void run(const TopKParams& params, const AtssRule& rule, const CallArguments&) {
     clear_claims(params);
     const std::vector<BoxTask> box_tasks = tasks_of_boxes(params, kBoxesPerTask);
     run_tasks_in_parallel(

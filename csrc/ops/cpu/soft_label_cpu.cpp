@@ -8,7 +8,7 @@ namespace pseudo_iou_ops {
 namespace {
 
 struct Cpu {
-  static void run(const SoftLabelParams& params, ScalarType box_type, const TopKArguments&) {
+  static void run(const SoftLabelParams& params, ScalarType box_type, const CallArguments&) {
     dispatch_floating("pred_boxes", box_type, [&](auto tag) {
       run_dynamic_k(SoftLabelFamily<typename decltype(tag)::type>(params));
     });

@@ -31,7 +31,7 @@ void run_kernel(const TaskAlignedParams& params) {
 }
 
 struct Cpu {
-  static void run(const TaskAlignedParams& params, ScalarType box_type, const TopKArguments&) {
+  static void run(const TaskAlignedParams& params, ScalarType box_type, const CallArguments&) {
     dispatch_floating("pred_boxes", box_type,
                       [&](auto tag) { run_kernel<typename decltype(tag)::type>(params); });
   }

@@ -1,4 +1,3 @@
-#include "../../launch/assign.h"
 #include "../assign.h"
 #include "launching.h"
 
@@ -36,7 +35,7 @@ class AlignedBoxes {
 };
 
 struct Cuda {
-  static void run(AssignParams params, const AssignArguments& arguments) {
+  static void run(AssignParams params, const CallArguments& arguments) {
     check_assignment(params);
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     const cudaStream_t stream = current_stream(arguments.boxes);

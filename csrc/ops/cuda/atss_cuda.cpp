@@ -1,5 +1,3 @@
-#include "../../launch/atss.h"
-
 #include "../atss.h"
 #include "launching.h"
 
@@ -7,7 +5,7 @@ namespace pseudo_iou_ops {
 namespace {
 
 struct Cuda {
-  static void run(const TopKParams& params, const AtssRule& rule, const TopKArguments& arguments) {
+  static void run(const TopKParams& params, const AtssRule& rule, const CallArguments& arguments) {
     check_assignment(params);
     const torch::stable::accelerator::DeviceGuard guard(arguments.boxes.get_device_index());
     check_cuda("assign_atss", launch_atss(params, rule, current_stream(arguments.boxes)));

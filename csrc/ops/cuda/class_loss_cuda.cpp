@@ -1,5 +1,3 @@
-#include "../../launch/class_loss.h"
-
 #include "../class_loss.h"
 #include "launching.h"
 

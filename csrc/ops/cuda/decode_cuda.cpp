@@ -1,5 +1,3 @@
-#include "../../launch/decode.h"
-
 #include "../decode.h"
 #include "launching.h"
 

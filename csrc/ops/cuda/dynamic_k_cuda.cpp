@@ -1,5 +1,3 @@
-#include "../../launch/dynamic_k.h"
-
 #include "../sim_ota.h"
 #include "../soft_label.h"
 #include "launching.h"
@@ -18,11 +16,11 @@ void run_kernels(const char* op, cudaError_t (*launch)(const Params&, cudaStream
 }
 
 struct Cuda {
-  static void run(const SimOtaParams& params, ScalarType, const TopKArguments& arguments) {
+  static void run(const SimOtaParams& params, ScalarType, const CallArguments& arguments) {
     run_kernels("assign_sim_ota", launch_sim_ota, params, arguments.boxes);
   }
 
-  static void run(const SoftLabelParams& params, ScalarType, const TopKArguments& arguments) {
+  static void run(const SoftLabelParams& params, ScalarType, const CallArguments& arguments) {
     run_kernels("assign_soft_label", launch_soft_label, params, arguments.boxes);
   }
 };

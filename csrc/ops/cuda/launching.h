@@ -1,4 +1,4 @@
-// What every op does around its launch: the stream, the errors.
+// What every op needs around its launch: the launches, the stream, the errors.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 #include <cuda_runtime_api.h>
 #include <torch/csrc/stable/accelerator.h>
 
-#include "../../core/assign_params.h"
+#include "../../launch/launch.h"
 #include "../stable.h"
 
 #ifndef PSEUDO_IOU_OPS_CUDA_ARCHITECTURES  // setup.py tells them

@@ -1,5 +1,3 @@
-#include "../../launch/ltrb_loss.h"
-
 #include "../ltrb_loss.h"
 #include "launching.h"
 

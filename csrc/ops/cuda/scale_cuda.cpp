@@ -1,5 +1,3 @@
-#include "../../launch/scale.h"
-
 #include "../scale.h"
 #include "launching.h"
 

@@ -1,5 +1,3 @@
-#include "../../launch/task_aligned.h"
-
 #include "../task_aligned.h"
 #include "launching.h"
 
@@ -7,7 +5,7 @@ namespace pseudo_iou_ops {
 namespace {
 
 struct Cuda {
-  static void run(const TaskAlignedParams& params, ScalarType, const TopKArguments& arguments) {
+  static void run(const TaskAlignedParams& params, ScalarType, const CallArguments& arguments) {
     const TopKParams& call = params.call;
     check_assignment(call);
     check_points_of_image(call);
