@@ -25,9 +25,16 @@ class DemoArguments:
 
     config: Path = DEMO
     """The configuration: the data set, the network and the length of the training."""
-    out: Path = Path("runs/demo")
-    """Folder of everything the demo writes; an earlier demo there is replaced."""
+    out: Path | None = None
+    """Folder of everything the demo writes, where an earlier demo is replaced; runs/demo or, with a configuration of
+    your own, runs/demo_<its name> if not given."""
     settings: Settings = field(default_factory=Config)
+
+
+def folder_of(arguments: DemoArguments) -> Path:
+    """The folder of a demo; each configuration has its own, so that one does not replace another."""
+    name = "demo" if arguments.config == DEMO else f"demo_{arguments.config.stem}"
+    return arguments.out or Path("runs") / name
 
 
 def run(arguments: DemoArguments) -> None:
@@ -35,7 +42,7 @@ def run(arguments: DemoArguments) -> None:
     from ..engine.train import CHECKPOINT
     from ..runtime import evaluated_images, training_images
 
-    config, out = arguments.settings, arguments.out
+    config, out = arguments.settings, folder_of(arguments)
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     assignment, detections, checkpoint = out / "assignment.png", out / "detections.png", out / CHECKPOINT
@@ -70,7 +77,7 @@ def run(arguments: DemoArguments) -> None:
     print(_table(before, after.stats))
     print(f"\npictures: {assignment}, {out / train.FIRST_BATCH}, {detections}")
     print(f"time: {time.monotonic() - started:.0f} s\n")
-    print(_next_steps(arguments, checkpoint))
+    print(_next_steps(arguments, out, checkpoint))
 
 
 def _is_drawn(config: Config) -> bool:
@@ -111,26 +118,22 @@ def _table(before: dict[str, float], after: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _next_steps(arguments: DemoArguments, checkpoint: Path) -> str:
+def _next_steps(arguments: DemoArguments, out: Path, checkpoint: Path) -> str:
     from ..runtime import to_type
 
     is_of_points = arguments.settings.assign.kind == "points"
     config: tuple[str | Path, ...] = () if arguments.config == DEMO else ("--config", arguments.config)
-    baseline = arguments.out.with_name(f"{arguments.out.name}_baseline")
+    baseline = out.with_name(f"{out.name}_baseline")
     # By the paper's baseline or, of another family, by the paper's rule.
     other = (*config, "--assign.preset", "paper_baseline") if is_of_points else ()
-    image = (
-        ("--scene", "12")
-        if _is_drawn(arguments.settings)
-        else ("--config", arguments.out / "config.yaml", "--index", "1")
-    )
+    image = ("--scene", "12") if _is_drawn(arguments.settings) else ("--config", out / "config.yaml", "--index", "1")
     rules = ("--metrics", "pseudo_iou", "scaled_box", "center_radius")
     if not is_of_points:
         rules = ("--presets", "authors_code", "atss", "pseudo_iou_atss")
     commands = (
         to_type("demo", *other, "--out", baseline),
         to_type("predict", "--checkpoint", checkpoint, "--limit", "16"),
-        to_type("assign-view", *image, *rules, "--out", "view.png"),
+        to_type("assign-view", *image, *rules, "--out", out / "view.png"),
         to_type("train", "--help"),
     )
     return "\n".join(("try next:", *(f"  {command}" for command in commands)))

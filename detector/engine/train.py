@@ -164,7 +164,8 @@ class _Record:
         if due.save and is_main():
             self.save(due.keep)
         if status and state.step < total:
-            raise Stopped(f"stopped at step {state.step} of {total}; --resume goes on from there", status)
+            how = f"train --resume {self.out / CHECKPOINT} goes on"
+            raise Stopped(f"stopped at step {state.step} of {total}; {how}", status)
         if validate is not None and due.validate:
             self.evaluate(validate, due.keep)
 
@@ -192,8 +193,8 @@ class _Record:
             figures = validate(state.evaluated())
         except Exception as error:
             raise UserError(
-                f"step {state.step}: the evaluation failed: {one_line(error)}; no step is lost: the run is in "
-                f"{self.out / CHECKPOINT}, and --resume begins with this evaluation"
+                f"step {state.step}: the evaluation failed: {one_line(error)}; no step is lost: "
+                f"train --resume {self.out / CHECKPOINT} begins with this evaluation"
             ) from error
         self.metrics.write({"step": state.step, **{f"{EVALUATION}{name}": value for name, value in figures.items()}})
         self.progress.line(describe_evaluation(figures, state.step, self.total))

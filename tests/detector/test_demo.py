@@ -11,7 +11,7 @@ import pytest
 
 from detector.assign_config import AssignConfig, Kind
 from detector.cli import main
-from detector.commands.demo import DemoArguments, _next_steps
+from detector.commands.demo import DemoArguments, _next_steps, folder_of
 from detector.config import Config, config_to_yaml
 from detector.runtime import to_type
 
@@ -56,7 +56,13 @@ def test_the_demo_and_what_it_suggests(
     for command in commands:
         assert main(command) == 0, capfd.readouterr().err
     assert (tmp_path / "out_baseline" / "last.pt").is_file()
-    assert (tmp_path / "view.png").is_file()
+    assert (tmp_path / "out" / "view.png").is_file()
+
+
+def test_demos_of_two_configurations_do_not_replace_each_other() -> None:
+    assert folder_of(DemoArguments()) == Path("runs/demo")
+    assert folder_of(DemoArguments(config=Path("configs/families/tood.yaml"))) == Path("runs/demo_tood")
+    assert folder_of(DemoArguments(out=Path("elsewhere"))) == Path("elsewhere")
 
 
 def as_coco(config: Config) -> object:
@@ -79,4 +85,4 @@ def test_a_command_to_type_names_the_interpreter(tmp_path: Path, monkeypatch: py
     )
     monkeypatch.setattr(sys, "executable", "/opt/a b/bin/python3")
     assert to_type("demo") == "'/opt/a b/bin/python3' -m detector demo"
-    assert _next_steps(DemoArguments(), Path("last.pt")).count("'/opt/a b/bin/python3' -m detector") == 4
+    assert _next_steps(DemoArguments(), Path("out"), Path("last.pt")).count("'/opt/a b/bin/python3' -m detector") == 4

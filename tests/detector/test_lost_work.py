@@ -83,8 +83,8 @@ def test_an_evaluation_that_fails_keeps_its_steps(
     with pytest.raises(UserError) as failed:
         train(run_config, annotations, out, CPU, validate=failing_at(call, fail))
     assert str(failed.value) == (
-        f"step {3 * call}: the evaluation failed: RuntimeError: the figures went wrong; no step is lost: the run is in "
-        f"{out / 'last.pt'}, and --resume begins with this evaluation"
+        f"step {3 * call}: the evaluation failed: RuntimeError: the figures went wrong; no step is lost: "
+        f"train --resume {out / 'last.pt'} begins with this evaluation"
     )
     assert load_checkpoint(out / "last.pt")["step"] == 3 * call
     train(run_config, annotations, out, CPU, Resumed(out / "last.pt", load_checkpoint(out / "last.pt")), validate)

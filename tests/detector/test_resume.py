@@ -209,7 +209,7 @@ def test_a_signal_lets_the_step_end_and_saves(
 ) -> None:
     before = signal.getsignal(number)
     at_step(monkeypatch, 2, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(Stopped, match="stopped at step 2 of 12; --resume") as stopped:
+    with pytest.raises(Stopped, match=r"stopped at step 2 of 12; train --resume \S+last\.pt goes on") as stopped:
         train(run_config, annotations, tmp_path, CPU)
     assert stopped.value.status == status
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 2
