@@ -19,6 +19,7 @@ from ..config import Config, config_from_dict, config_to_dict
 from ..data import Annotations
 from ..errors import UserError, one_line
 from ..model import Detector
+from ..torch_file import load_torch_file
 
 FORMAT = 2
 LEFTOVER = re.compile(r"\..+\.pt\.\d+")
@@ -49,10 +50,7 @@ def load_checkpoint(file: Path) -> dict[str, Any]:
     """Read what :func:`save_checkpoint` wrote; raises UserError that names the file."""
     if not file.is_file():
         raise UserError(f"no checkpoint {str(file)!r}")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and storage errors alike
-        raise UserError(f"{file}: not a checkpoint: {' '.join(str(error).split())[:200]}") from None
+    content = load_torch_file(file, "a checkpoint")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{file}: not a checkpoint of this detector")
     return content

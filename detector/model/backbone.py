@@ -18,6 +18,7 @@ from ..config import ModelConfig
 from ..data.loader import SIZE_DIVISOR
 from ..errors import UserError
 from ..places import find
+from ..torch_file import load_torch_file
 from .deformable import make_deformable
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -128,11 +129,15 @@ def _download(url: str, file: Path) -> None:
 def _read_weights(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"model.weights: no file {str(file)!r}; expected none, imagenet or a path")
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    if file.suffix != ".safetensors":
+        content = load_torch_file(file, "a weights file")
+        if not isinstance(content, dict):
+            raise UserError(f"{file}: not a weights file: expected a dict of tensors, got {type(content).__name__}")
+        return content
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-            return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except Exception as error:  # each format fails in its own ways
-        raise UserError(f"{file}: not a weights file: {' '.join(str(error).split())[:200]}") from None
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise UserError(f"{file}: not a weights file: {error}") from None

@@ -86,6 +86,10 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match=r"text\.pth: not a weights file"):
         build_backbone(ModelConfig(backbone="resnet18", weights=str(tmp_path / "text.pth")))
+    for name, content in (("list.pth", [1]), ("cut.safetensors", None)):
+        torch.save(content, tmp_path / name)
+        with pytest.raises(UserError, match=f"{name}: not a weights file"):
+            build_backbone(ModelConfig(backbone="resnet18", weights=str(tmp_path / name)))
     with pytest.raises(UserError, match=r"model\.weights: no file 'nowhere\.pth'"):
         build_backbone(ModelConfig(backbone="resnet18", weights="nowhere.pth"))
 

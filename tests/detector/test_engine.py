@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from detector.cli import main
 from detector.commands.train import TrainArguments, run
@@ -90,9 +91,14 @@ def test_files_that_are_no_checkpoint(config: Config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no checkpoint '.*nowhere\.pt'"):
         load_checkpoint(tmp_path / "nowhere.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.pt: not a checkpoint") as caught:
-        load_checkpoint(tmp_path / "text.pt")
-    assert "\n" not in str(caught.value)
+    (tmp_path / "empty.pt").touch()
+    Image.new("L", (5, 5)).save(tmp_path / "gray.png")
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "module.pt")
+    for name in ("text.pt", "empty.pt", "gray.png", "module.pt"):
+        with pytest.raises(UserError, match=f"{name}: not a checkpoint") as caught:
+            load_checkpoint(tmp_path / name)
+        assert "\n" not in str(caught.value)
+        assert "weights_only" not in str(caught.value)  # torch's advice: to run the code in the file
     torch.save({"weights": 1}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"other\.pt: not a checkpoint of this detector"):
         load_checkpoint(tmp_path / "other.pt")

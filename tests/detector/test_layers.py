@@ -12,6 +12,7 @@ DETECTOR = Path(__file__).parents[2] / "detector"
 ORDER = (
     *(
         "errors",
+        "torch_file",
         "places",
         "distributed",
         "signals",

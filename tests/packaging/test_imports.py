@@ -131,6 +131,20 @@ def assert_one_line(checkout: Path, text: str) -> None:
     assert text in done.stderr
 
 
+def test_detector_without_its_packages() -> None:
+    done = python(
+        """
+        import runpy, sys
+        sys.modules["tyro"] = None
+        runpy.run_module("detector", run_name="__main__")
+        """,
+        cwd=PACKAGE.parent,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("detector: error: no package tyro; in the checkout, pip install "), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_env_report() -> None:
     done = subprocess.run([sys.executable, "-m", "pseudo_iou_ops.env"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
