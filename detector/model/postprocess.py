@@ -66,7 +66,9 @@ def suppressed(
     ``suppress`` is :func:`kept_by_class`, or another form of it that can be exported.
     """
     boxes, scores, labels = clip_boxes_to_image(candidates.boxes, size), candidates.scores, candidates.labels
-    kept = suppress(boxes, scores, labels, config.nms_threshold).nonzero().squeeze(1)
+    # A point of the padding, or near the border, can predict a box that lies outside of the image.
+    is_inside = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+    kept = (suppress(boxes, scores, labels, config.nms_threshold) & is_inside).nonzero().squeeze(1)
     best = kept[scores[kept].argsort(descending=True, stable=True)][: config.detections_per_image]
     return Detections(boxes[best], scores[best], labels[best])
 

@@ -39,6 +39,13 @@ def test_detections_are_decoded_and_clipped() -> None:
     assert len(run_postprocess(only(5, 1, 0.04)).boxes) == 0
 
 
+def test_boxes_outside_of_the_image_are_no_detections() -> None:
+    """A point of the padding predicts them: clipped to the image they have no area."""
+    assert len(run_postprocess(only(5, 1, 0.75), size=(6, 32)).boxes) == 0
+    assert len(run_postprocess(only(5, 1, 0.75), size=(32, 6)).boxes) == 0
+    assert len(run_postprocess(only(5, 1, 0.75), size=(7, 7)).boxes) == 1
+
+
 def test_suppression_is_per_class_and_limited() -> None:
     predictions = only(5, 1, 0.75)
     points_of(predictions.class_maps)[0, 5, 0] = 1.0  # same box, other class: kept
