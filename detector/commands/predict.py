@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,15 +66,20 @@ def run(arguments: PredictArguments) -> None:
     out = arguments.out or arguments.checkpoint.parent / "predictions"
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "detections.json", to_coco_results(found, annotations.image_ids, annotations.category_ids))
-    listing: dict[str, Any] = {"images": coco_images(annotations), "categories": coco_categories(annotations)}
+    pictures = _picture_names(annotations)
+    images_drawn = [
+        {**image, "picture": picture} for image, picture in zip(coco_images(annotations), pictures, strict=True)
+    ]
+    listing: dict[str, Any] = {"images": images_drawn, "categories": coco_categories(annotations)}
     if unreadable:
         listing["unreadable"] = unreadable
     write_json(out / "images.json", listing)
-    _draw(found, annotations, arguments, out)
+    _draw(found, annotations, arguments, [out / picture for picture in pictures])
     print(f"wrote {len(found)} pictures, detections.json and images.json to {out}")
     if unreadable:
         total = len(found) + len(unreadable)
-        raise UserError(f"{len(unreadable)} of {total} images can not be read: {first_few(unreadable)}")
+        listed = f"all are in {out / 'images.json'}"
+        raise UserError(f"{len(unreadable)} of {total} images can not be read: {first_few(unreadable)}; {listed}")
 
 
 def _restore(arguments: PredictArguments, report: Report) -> tuple[Detector, Annotations]:
@@ -92,15 +98,23 @@ def _restore(arguments: PredictArguments, report: Report) -> tuple[Detector, Ann
     return restore_model(content, config, checkpoint), images
 
 
-def _draw(found: list[Detections], annotations: Annotations, arguments: PredictArguments, out: Path) -> None:
+def _picture_names(annotations: Annotations) -> list[str]:
+    """The file's name for each image and, where two folders have one of the same name, the image's id."""
+    names: list[str] = []
+    for file, image_id in zip(annotations.files.tolist(), annotations.image_ids.tolist(), strict=True):
+        name = Path(file).stem
+        while f"{name}.png" in names:
+            name = f"{name}-{image_id}"
+        names.append(f"{name}.png")
+    return names
+
+
+def _draw(
+    found: list[Detections], annotations: Annotations, arguments: PredictArguments, pictures: Sequence[Path]
+) -> None:
     from ..runtime import make_picture
     from ..visualise.detections import draw_detections
 
-    names: set[str] = set()
-    for index, detections in enumerate(found):
+    for index, (detections, file) in enumerate(zip(found, pictures, strict=True)):
         picture = make_picture(annotations, index, detections, arguments.score, has_truth=not arguments.images)
-        name = Path(annotations.files[index]).stem
-        while name in names:  # the same name in two folders
-            name = f"{name}-{index + 1}"
-        names.add(name)
-        draw_detections([picture], annotations.class_names, out / f"{name}.png", panel_width=PANEL_WIDTH)
+        draw_detections([picture], annotations.class_names, file, panel_width=PANEL_WIDTH)

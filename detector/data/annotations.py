@@ -18,7 +18,7 @@ from .values import shown
 # Told of each problem that a reader finds; if it returns, the reader goes on without the broken record.
 Report = Callable[[UserError], None]
 
-IMAGE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 LONGEST_NAME = 1024
 

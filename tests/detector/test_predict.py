@@ -65,7 +65,7 @@ def test_files_folders_and_patterns(photos: Path) -> None:
     assert names(list_images([photos / "**" / "a*"], *classes)) == ["a.png", "a.webp"]
     for path, message in (
         (photos / "*.gif", r"--images: no image \(.*\.png.*\) in .*\*\.gif"),
-        (photos / "nowhere.png", r"nowhere\.png: not a readable image"),
+        (photos / "nowhere.png", r"nowhere\.png: not a readable image: no such file"),
         (photos / "notes.txt", r"notes\.txt: not a readable image"),
     ):
         with pytest.raises(UserError, match=message):
@@ -118,9 +118,13 @@ def test_predict_does_what_can_be_read_and_names_the_rest(
     assert text == f"wrote 3 pictures, detections.json and images.json to {out}\n"
     assert err.startswith("detector predict: error: 3 of 6 images can not be read: ")
     assert err.count("\n") == 1
-    assert sorted(file.name for file in out.glob("*.png")) == ["a-3.png", "a.png", "b.png"]
     listing = json.loads((out / "images.json").read_text())
-    assert [image["id"] for image in listing["images"]] == [1, 2, 6]
+    assert [(image["id"], image["picture"]) for image in listing["images"]] == [
+        (1, "a.png"),
+        (2, "b.png"),
+        (6, "a-6.png"),
+    ]
+    assert sorted(file.name for file in out.glob("*.png")) == ["a-6.png", "a.png", "b.png"]
     assert sorted(line.partition(": ")[0] for line in listing["unreadable"]) == [
         str(photos / "c.png"),
         str(photos / "d.png"),
@@ -144,7 +148,7 @@ def test_many_unreadable_images_are_one_line(
     assert "5 of 5 images can not be read: " in err
     assert f"{tmp_path / '2.png'}: not a readable image" in err
     assert "3.png" not in err
-    assert err.endswith("; and 2 more\n")
+    assert err.endswith(f"; and 2 more; all are in {out / 'images.json'}\n")
     assert len(json.loads((out / "images.json").read_text())["unreadable"]) == 5
 
 
