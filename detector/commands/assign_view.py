@@ -71,8 +71,9 @@ def run(arguments: AssignViewArguments) -> None:
 
     _check_source(arguments)
     rules = _rules(arguments)
-    if any(make_assigner(STRIDES, rule).needs_predictions for _, rule in rules):
-        rules, scene = _predicted(arguments, rules)
+    reading = [name for name, rule in rules if make_assigner(STRIDES, rule).needs_predictions]
+    if reading:
+        rules, scene = _predicted(arguments, rules, reading)
     else:
         scene = _scene(arguments)
     levels, out = arguments.levels, arguments.out
@@ -139,12 +140,20 @@ def _rules_by_metric(
 
 
 def _predicted(
-    arguments: AssignViewArguments, rules: Sequence[tuple[str, Rule]]
+    arguments: AssignViewArguments, rules: Sequence[tuple[str, Rule]], reading: Sequence[str]
 ) -> tuple[list[tuple[str, Rule]], Scene]:
-    """The rules at the points that the checkpoint's network predicts for, and the scene with its predictions."""
+    """The rules at the points that the checkpoint's network predicts for, and the scene with its predictions.
+
+    ``reading`` names the rules that read them.
+    """
     from ..data.loader import Sample, collate
     from ..engine.checkpoint import checkpoint_config, load_checkpoint, restore_detector
 
+    if arguments.boxes is not None:
+        raise UsageError(
+            "--boxes: expected rules that read no predictions, because the file names no classes, got "
+            f"{', '.join(reading)}; --checkpoint with --index draws them"
+        )
     file = arguments.checkpoint
     if file is None:
         raise UsageError("--checkpoint: expected one, because a rule that is drawn reads predictions, got none")
@@ -169,8 +178,6 @@ def _scene(arguments: AssignViewArguments, class_names: Sequence[str] | None = N
 
     data, index = arguments.settings.data, arguments.index
     if arguments.image is not None and arguments.boxes is not None:
-        if class_names is not None:
-            raise UsageError("--boxes: expected rules that read no predictions, because the file names no classes")
         return _evaluated_scene(read_box_file(arguments.image, arguments.boxes, data.max_pixels), 0, data)
     if index is not None:
         return _evaluated_scene(_split(arguments, index, class_names), index, data)

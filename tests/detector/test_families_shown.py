@@ -71,8 +71,11 @@ def test_rules_are_drawn_by_the_predictions_of_any_network_for_its_own_points(
     assert [line.partition(":")[0] for line in drawn.splitlines()[1:-1]] == shown
     (tmp_path / "boxes.json").write_text("[[1, 2, 30, 40]]", encoding="utf-8")
     file = ["--image", str(annotations.files[0]), "--boxes", str(tmp_path / "boxes.json")]
-    assert main(["assign-view", *checkpoint, *presets_of, *file, *out]) == 2
-    assert "--boxes: expected rules that read no predictions, because the file names no" in capfd.readouterr().err
+    for network in ([], checkpoint):  # one advice, which does not change once it is followed
+        assert main(["assign-view", *network, *presets_of, *file, *out]) == 2
+        _, err = capfd.readouterr()
+        assert "--boxes: expected rules that read no predictions, because the file names no classes, got tood, s" in err
+        assert "rtmdet; --checkpoint with --index draws them" in err
 
     content = torch.load(tmp_path / "last.pt", weights_only=True)
     content["class_names"] = ["a", "b", "c", "d", "e"]
