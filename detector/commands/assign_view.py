@@ -82,7 +82,7 @@ def run(arguments: AssignViewArguments) -> None:
         raise UsageError(f"--levels: expected levels 3 to {len(STRIDES) + 2}, got {' '.join(map(str, levels))}")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        assignments = draw_assignment(scene, [rule for _, rule in rules], STRIDES, shown, out)
+        assignments = draw_assignment(scene, rules, STRIDES, shown, out)
     except ValueError as error:  # an ending that matplotlib does not write, or ranges that do not fit the levels
         raise UsageError(f"--out {out}: {error}") from None
     for (name, _), assignment in zip(rules, assignments, strict=True):
@@ -119,6 +119,8 @@ def _rules_by_metric(
     rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]
 ) -> list[tuple[str, Rule]]:
     """One rule per metric, the other switches taken from ``rule``."""
+    from ..visualise.assignment import rule_title
+
     if thresholds and len(thresholds) != len(metrics):
         raise UsageError(f"--thresholds: expected one per metric, {len(metrics)}, or none, got {len(thresholds)}")
     rules: list[tuple[str, Rule]] = []
@@ -135,7 +137,7 @@ def _rules_by_metric(
             )
         except ValueError as error:
             raise UsageError(f"--metrics {metric}: {error}") from None
-        rules.append((metric if metric == "none" else f"{metric} {changed.threshold:g}", changed))
+        rules.append((rule_title(changed), changed))
     return rules
 
 

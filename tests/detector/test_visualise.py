@@ -143,7 +143,7 @@ def test_an_assignment_is_drawn_and_returned(rule: AssignRule, tmp_path: Path) -
         torch.tensor([[60.0, 30, 96, 64]]),
         torch.tensor([0, 1]),
     )
-    (result,) = draw_assignment(scene, [rule], STRIDES, [0, 1], tmp_path / "view.png")
+    (result,) = draw_assignment(scene, [("rule", rule)], STRIDES, [0, 1], tmp_path / "view.png")
     assert int(result.pos_per_box[0]) > 0
     assert int(result.pos_per_box[1]) == 0  # no point lies in the small box
     assert bool((result.matched == IGNORED).any())
