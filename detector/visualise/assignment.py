@@ -49,7 +49,8 @@ METRIC_TITLES = {
 }
 ATSS_METRICS = {"anchor_iou": "anchor IoU", "pseudo_iou": "Pseudo-IoU", "product": "Pseudo-IoU x anchor IoU"}
 PANEL_WIDTH = 3.9  # inches
-TALLEST = 4.0  # height of a panel in its widths; a taller image is drawn smaller
+# Height of a panel in its widths: a flatter image is stretched, so that labels fit, and a taller one is drawn smaller.
+FLATTEST, TALLEST = 0.3, 4.0
 CONTOUR_SAMPLES = 160  # a side
 
 
@@ -111,7 +112,7 @@ def draw_assignment(
     plt = pyplot()
     height, width = scene.image.shape[-2:]
     levels = _levels(height, width, strides)
-    panel_height = PANEL_WIDTH * min(TALLEST, height / width)
+    panel_height = PANEL_WIDTH * min(TALLEST, max(FLATTEST, height / width))
     figure, grid = plt.subplots(
         len(shown),
         len(rules) + 1,
@@ -121,6 +122,8 @@ def draw_assignment(
     )
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.08, wspace=0.02, hspace=0.02)
     _draw_image_column(grid[:, 0], scene)
+    stretch = max(1.0, FLATTEST * width / height)
+    grid[0, 0].set_aspect(stretch)
     backdrop = _backdrop(scene.image)
     columns = [_column(scene, name, rule, levels) for name, rule in rules]
     for number, column in enumerate(columns, start=1):
@@ -129,6 +132,7 @@ def draw_assignment(
             axes, level = grid[row, number], levels[position]
             show_image(axes, backdrop, width, height)
             heat = _draw_level(axes, scene, column, level)
+            axes.set_aspect(stretch)
             if number == 1:
                 axes.set_ylabel(f"{level.name}   stride {level.stride}", fontsize=10, color=INK)
     bar = figure.colorbar(heat, ax=grid, shrink=min(1.0, 2.4 / (panel_height * len(shown))), pad=0.012, aspect=24)

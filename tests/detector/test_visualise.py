@@ -151,6 +151,18 @@ def test_an_assignment_is_drawn_and_returned(rule: AssignRule, tmp_path: Path) -
     assert width > height > 300
 
 
+def test_an_assignment_of_one_line_of_pixels_is_stretched(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """At its true shape, no panel had a height: its labels covered each other, and matplotlib warned."""
+    boxes, labels = torch.tensor([[4.0, 0, 300, 1]]), torch.tensor([0])
+    scene = Scene(torch.zeros(3, 1, 600, dtype=torch.uint8), boxes, torch.zeros(0, 4), labels)
+    draw_assignment(scene, [("all", AssignRule(metric="none"))], STRIDES, [0, 1, 2], tmp_path / "view.png")
+    assert [str(warning.message) for warning in recwarn] == []
+    width, height = Image.open(tmp_path / "view.png").size
+    assert height > width / 3
+    pixels = np.array(Image.open(tmp_path / "view.png").convert("L"))
+    assert (pixels == 0).sum(axis=0).max() > 100  # the image itself, which is black
+
+
 def test_a_thin_image_makes_a_picture_of_sound_size(tmp_path: Path) -> None:
     """A column of pixels would be a picture of gigabytes at the usual width."""
     nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
