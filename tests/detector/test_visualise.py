@@ -14,7 +14,7 @@ from detector.data.loader import Batch
 from detector.evaluation.voc import ClassCurve, VocEvaluation
 from detector.model import Detections
 from detector.model.backbone import STRIDES
-from detector.visualise import fonts
+from detector.visualise import fonts, palette
 from detector.visualise.assignment import Scene, draw_assignment
 from detector.visualise.comparison import Judged, Row, draw_comparison
 from detector.visualise.curves import draw_curves
@@ -161,6 +161,22 @@ def test_an_assignment_of_one_line_of_pixels_is_stretched(tmp_path: Path, recwar
     assert height > width / 3
     pixels = np.array(Image.open(tmp_path / "view.png").convert("L"))
     assert (pixels == 0).sum(axis=0).max() > 100  # the image itself, which is black
+
+
+def columns_of_a_caption(x: float, file: Path) -> np.ndarray[Any, Any]:
+    """Those of the picture in which a caption is seen that begins at ``x`` of 600 pixels."""
+    figure, axes = palette.pyplot().subplots(layout="constrained")
+    palette.show_image(axes, np.ones((60, 600, 3)), 600, 60)
+    palette.add_caption(axes, x, 30, "a class of a long name 0.95", palette.INK)
+    palette.save(figure, file)
+    return (np.array(Image.open(file).convert("L")) < 128).any(axis=0).nonzero()[0]
+
+
+def test_a_caption_is_cut_at_no_side_of_the_image(tmp_path: Path) -> None:
+    middle, left, right = (columns_of_a_caption(x, tmp_path / "caption.png") for x in (100, -20, 595))
+    for columns in (left, right):
+        assert abs(len(columns) - len(middle)) <= 3  # the margin about the text
+    assert left[0] < middle[0] < right[0]
 
 
 def test_a_thin_image_makes_a_picture_of_sound_size(tmp_path: Path) -> None:
