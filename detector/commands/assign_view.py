@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from pseudo_iou_ops import AssignRule, PointPredictions, make_assigner, presets
 from pseudo_iou_ops.rule import METRIC_TRAITS, Metric
 
 from ..assign_config import PresetName, Rule
-from ..config import Config, load_config
-from ..errors import UsageError, UserError
+from ..config import Config, DataConfig, load_config
+from ..errors import UsageError
 from .options import DEMO, Settings, trained_config
 
 if TYPE_CHECKING:
+    from ..data import Annotations
     from ..visualise.assignment import Scene
 
 DEFAULT_METRICS: tuple[Metric, ...] = ("none", "pseudo_iou", "centerness")
@@ -43,9 +42,9 @@ class AssignViewArguments:
     """Position of an image in the data set."""
     split: Literal["train", "val"] = "train"
     image: Path | None = None
-    """An image file, with --boxes."""
+    """An image file, with --boxes; resized as an image of the data set, by data.eval_short_side and data.max_side."""
     boxes: Path | None = None
-    """JSON file with a list of [x1, y1, x2, y2] in pixels of the image file."""
+    """JSON file with a list of [x1, y1, x2, y2] in pixels of the image file, [] if it has none."""
     metrics: tuple[Metric, ...] = ()
     """One column each; without, none, pseudo_iou and centerness, or the configuration's rule of another family."""
     presets: tuple[PresetName, ...] = ()
@@ -70,9 +69,11 @@ def run(arguments: AssignViewArguments) -> None:
     from ..model.backbone import STRIDES
     from ..visualise.assignment import draw_assignment
 
+    _check_source(arguments)
     rules = _rules(arguments)
-    if any(make_assigner(STRIDES, rule).needs_predictions for _, rule in rules):
-        rules, scene = _predicted(arguments, rules)
+    reading = [name for name, rule in rules if make_assigner(STRIDES, rule).needs_predictions]
+    if reading:
+        rules, scene = _predicted(arguments, rules, reading)
     else:
         scene = _scene(arguments)
     levels, out = arguments.levels, arguments.out
@@ -81,16 +82,22 @@ def run(arguments: AssignViewArguments) -> None:
         raise UsageError(f"--levels: expected levels 3 to {len(STRIDES) + 2}, got {' '.join(map(str, levels))}")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        assignments = draw_assignment(scene, [rule for _, rule in rules], STRIDES, shown, out)
+        assignments = draw_assignment(scene, rules, STRIDES, shown, out)
     except ValueError as error:  # an ending that matplotlib does not write, or ranges that do not fit the levels
         raise UsageError(f"--out {out}: {error}") from None
     for (name, _), assignment in zip(rules, assignments, strict=True):
-        unmatched = int((assignment.pos_per_box == 0).sum())
-        print(
-            f"{name}: {int(assignment.num_pos.sum())} positive points; "
-            f"{unmatched} of {len(scene.boxes)} boxes without one"
-        )
+        unmatched, boxes = int((assignment.pos_per_box == 0).sum()), len(scene.boxes)
+        without = f"{unmatched} of {boxes} boxes without one" if boxes else "no boxes"
+        print(f"{name}: {int(assignment.num_pos.sum())} positive points; {without}")
     print(f"wrote {out}")
+
+
+def _check_source(arguments: AssignViewArguments) -> None:
+    """Raise UsageError unless the options choose one image."""
+    if sum(chosen is not None for chosen in (arguments.scene, arguments.index, arguments.image)) > 1:
+        raise UsageError("--scene, --index, --image: expected one of them")
+    if (arguments.image is None) != (arguments.boxes is None):
+        raise UsageError("--image and --boxes: expected both or neither")
 
 
 def _rules(arguments: AssignViewArguments) -> list[tuple[str, Rule]]:
@@ -112,6 +119,8 @@ def _rules_by_metric(
     rule: AssignRule, metrics: Sequence[Metric], thresholds: Sequence[float]
 ) -> list[tuple[str, Rule]]:
     """One rule per metric, the other switches taken from ``rule``."""
+    from ..visualise.assignment import rule_title
+
     if thresholds and len(thresholds) != len(metrics):
         raise UsageError(f"--thresholds: expected one per metric, {len(metrics)}, or none, got {len(thresholds)}")
     rules: list[tuple[str, Rule]] = []
@@ -128,17 +137,25 @@ def _rules_by_metric(
             )
         except ValueError as error:
             raise UsageError(f"--metrics {metric}: {error}") from None
-        rules.append((metric if metric == "none" else f"{metric} {changed.threshold:g}", changed))
+        rules.append((rule_title(changed), changed))
     return rules
 
 
 def _predicted(
-    arguments: AssignViewArguments, rules: Sequence[tuple[str, Rule]]
+    arguments: AssignViewArguments, rules: Sequence[tuple[str, Rule]], reading: Sequence[str]
 ) -> tuple[list[tuple[str, Rule]], Scene]:
-    """The rules at the points that the checkpoint's network predicts for, and the scene with its predictions."""
+    """The rules at the points that the checkpoint's network predicts for, and the scene with its predictions.
+
+    ``reading`` names the rules that read them.
+    """
     from ..data.loader import Sample, collate
     from ..engine.checkpoint import checkpoint_config, load_checkpoint, restore_detector
 
+    if arguments.boxes is not None:
+        raise UsageError(
+            "--boxes: expected rules that read no predictions, because the file names no classes, got "
+            f"{', '.join(reading)}; --checkpoint with --index draws them"
+        )
     file = arguments.checkpoint
     if file is None:
         raise UsageError("--checkpoint: expected one, because a rule that is drawn reads predictions, got none")
@@ -159,22 +176,14 @@ def _scene(arguments: AssignViewArguments, class_names: Sequence[str] | None = N
 
     Its labels are those of ``class_names``, where a network that knows these predicts.
     """
-    from ..data.images import read_image
-    from ..visualise.assignment import Scene
+    from ..data.box_file import read_box_file
 
-    scene, index, image, boxes = arguments.scene, arguments.index, arguments.image, arguments.boxes
-    if sum(chosen is not None for chosen in (scene, index, image)) > 1:
-        raise UsageError("--scene, --index, --image: expected one of them")
-    if (image is None) != (boxes is None):
-        raise UsageError("--image and --boxes: expected both or neither")
-    if image is not None and boxes is not None:
-        if class_names is not None:
-            raise UsageError("--boxes: expected rules that read no predictions, because the file names no classes")
-        pixels, found = read_image(str(image), arguments.settings.data.max_pixels), _read_boxes(boxes)
-        return Scene(pixels, found, torch.zeros(0, 4), torch.zeros(len(found), dtype=torch.int64))
+    data, index = arguments.settings.data, arguments.index
+    if arguments.image is not None and arguments.boxes is not None:
+        return _evaluated_scene(read_box_file(arguments.image, arguments.boxes, data.max_pixels), 0, data)
     if index is not None:
-        return _dataset_scene(arguments, index, class_names)
-    return _drawn_scene(DEFAULT_SCENE if scene is None else scene, class_names)
+        return _evaluated_scene(_split(arguments, index, class_names), index, data)
+    return _drawn_scene(DEFAULT_SCENE if arguments.scene is None else arguments.scene, class_names)
 
 
 def _drawn_scene(scene: int, class_names: Sequence[str] | None) -> Scene:
@@ -191,32 +200,27 @@ def _drawn_scene(scene: int, class_names: Sequence[str] | None) -> Scene:
     return Scene(pixels, torch.from_numpy(drawn.boxes).float(), torch.zeros(0, 4), labels)
 
 
-def _dataset_scene(arguments: AssignViewArguments, index: int, class_names: Sequence[str] | None) -> Scene:
+def _split(arguments: AssignViewArguments, index: int, class_names: Sequence[str] | None) -> Annotations:
+    """The images of the split, which has the position."""
     from ..data import load_annotations
     from ..data.classes import with_classes_of
-    from ..data.loader import DetectionDataset
-    from ..data.transforms import evaluation_transform
-    from ..visualise.assignment import Scene
 
-    data, split = arguments.settings.data, arguments.split
-    annotations = load_annotations(data, split)
+    split = arguments.split
+    annotations = load_annotations(arguments.settings.data, split)
     if class_names is not None:
         annotations = with_classes_of(annotations, class_names, f"data.{split}", str(arguments.checkpoint))
     if not 0 <= index < len(annotations):
         raise UsageError(f"--index: expected 0 to {len(annotations) - 1}, got {index}")
+    return annotations
+
+
+def _evaluated_scene(annotations: Annotations, index: int, data: DataConfig) -> Scene:
+    """An image as the configuration resizes it for the network, boxes likewise."""
+    from ..data.loader import DetectionDataset
+    from ..data.transforms import evaluation_transform
+    from ..visualise.assignment import Scene
+
     sample = DetectionDataset(annotations, evaluation_transform(data))[(0, index)]
     ignore = sample.ignore if data.ignore_regions else torch.zeros_like(sample.ignore)
     shown = ~sample.ignore
     return Scene(sample.image, sample.boxes[shown], sample.boxes[ignore], sample.labels[shown])
-
-
-def _read_boxes(file: Path) -> Tensor:
-    try:
-        boxes = torch.tensor(json.loads(file.read_text(encoding="utf-8")), dtype=torch.float32)
-        if boxes.numel() and boxes.ndim == 2 and boxes.shape[1] == 4:
-            return boxes
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from None
-    except (ValueError, TypeError, UnicodeDecodeError):
-        pass
-    raise UserError(f"{file}: expected a JSON list of boxes [x1, y1, x2, y2]")

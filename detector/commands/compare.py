@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class CompareArguments:
     """Draw what two checkpoints find in the same images, their mistakes marked, as in the paper's Figure 3.
 
-    Images that can not be read are left out; they are named at the end, and the exit status is 1.
+    Images of the split that can not be read are left out for all of them; they are named at the end, and the exit
+    status is 1.
     """
 
     checkpoints: tuple[Path, ...] = tyro.MISSING

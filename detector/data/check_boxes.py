@@ -19,7 +19,7 @@ def check_boxes(annotations: Annotations) -> Iterator[Problem]:
     x1, y1, x2, y2 = annotations.boxes.unbind(1)
     owners = torch.repeat_interleave(torch.arange(len(annotations)), annotations.offsets.diff())
     height, width = annotations.sizes[owners].unbind(1)
-    outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
+    outside = is_outside(annotations.boxes, annotations.sizes[owners])
     # One pixel is the difference between the ways to count; COCO's own boxes overstep by parts of it.
     over = ~outside & ((x1 < -1) | (y1 < -1) | (x2 > width + 1) | (y2 > height + 1))
     tiny = (x2 - x1 <= 1) | (y2 - y1 <= 1)
@@ -33,6 +33,13 @@ def check_boxes(annotations: Annotations) -> Iterator[Problem]:
     if annotations.is_annotated:
         for index in (boxes_per_image(annotations) == 0).nonzero().flatten().tolist():
             yield problem(NO_BOX, str(annotations.files[index]))
+
+
+def is_outside(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """(M,) bool: no part of the box is in its image, whose height and width are a row of ``sizes``."""
+    x1, y1, x2, y2 = boxes.unbind(1)
+    height, width = sizes.unbind(1)
+    return (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
 
 
 def boxes_per_image(annotations: Annotations) -> Tensor:

@@ -86,12 +86,7 @@ def read_coco(
 
 def read_json(file: Path) -> CocoContent:
     """The content of a COCO file, its lists of records checked to be such; raises UserError."""
-    try:
-        content = json.loads(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not JSON: {error}") from None
+    content = load_json(file)
     lists = []
     is_annotated = not isinstance(content, dict) or "annotations" in content
     for name in ("images", "annotations", "categories"):
@@ -103,6 +98,16 @@ def read_json(file: Path) -> CocoContent:
         lists.append(records)
     images, annotations, categories = lists
     return CocoContent(images, annotations, categories, is_annotated)
+
+
+def load_json(file: Path) -> Any:
+    """What a JSON file holds; raises UserError that names the file."""
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not JSON: {error}") from None
 
 
 def category_ids_of(categories: Sequence[Record], file: Path) -> dict[str, int]:

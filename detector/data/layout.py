@@ -31,6 +31,8 @@ def find_data(folder: Path) -> DataConfig:
     Raises:
         UserError: the folder is of neither layout, or no annotation file can be read.
     """
+    if folder.is_file():
+        raise UserError(f"{folder}: expected a folder in VOC's or COCO's layout, or a .yaml configuration, got a file")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     roots = [root for root in (folder, *_folders(folder)) if (root / "Annotations").is_dir()]

@@ -49,7 +49,8 @@ METRIC_TITLES = {
 }
 ATSS_METRICS = {"anchor_iou": "anchor IoU", "pseudo_iou": "Pseudo-IoU", "product": "Pseudo-IoU x anchor IoU"}
 PANEL_WIDTH = 3.9  # inches
-TALLEST = 4.0  # height of a panel in its widths; a taller image is drawn smaller
+# Height of a panel in its widths: a flatter image is stretched, so that labels fit, and a taller one is drawn smaller.
+FLATTEST, TALLEST = 0.3, 4.0
 CONTOUR_SAMPLES = 160  # a side
 
 
@@ -79,6 +80,7 @@ class Level(NamedTuple):
 class Column(NamedTuple):
     """What a rule makes of a scene."""
 
+    name: str
     rule: Rule
     result: AssignmentLike
     values: Tensor
@@ -89,7 +91,7 @@ class Column(NamedTuple):
 
 
 def draw_assignment(
-    scene: Scene, rules: Sequence[Rule], strides: Sequence[int], shown: Sequence[int], file: Path
+    scene: Scene, rules: Sequence[tuple[str, Rule]], strides: Sequence[int], shown: Sequence[int], file: Path
 ) -> list[AssignmentLike]:
     """Write a picture with one column per rule and one row per level, after a column with the image.
 
@@ -99,7 +101,7 @@ def draw_assignment(
 
     Args:
         scene: the image and its boxes.
-        rules: one per column; one that reads predictions needs the scene's.
+        rules: a name and a rule per column; a rule that reads predictions needs the scene's.
         strides: of all levels, P3 first: the assignment sees all of them, of the image padded as in training.
         shown: the levels to draw, as positions in ``strides``.
         file: where to write; the ending names the format.
@@ -110,7 +112,7 @@ def draw_assignment(
     plt = pyplot()
     height, width = scene.image.shape[-2:]
     levels = _levels(height, width, strides)
-    panel_height = PANEL_WIDTH * min(TALLEST, height / width)
+    panel_height = PANEL_WIDTH * min(TALLEST, max(FLATTEST, height / width))
     figure, grid = plt.subplots(
         len(shown),
         len(rules) + 1,
@@ -120,18 +122,21 @@ def draw_assignment(
     )
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.08, wspace=0.02, hspace=0.02)
     _draw_image_column(grid[:, 0], scene)
+    stretch = max(1.0, FLATTEST * width / height)
+    grid[0, 0].set_aspect(stretch)
     backdrop = _backdrop(scene.image)
-    columns = [_column(scene, rule, levels) for rule in rules]
+    columns = [_column(scene, name, rule, levels) for name, rule in rules]
     for number, column in enumerate(columns, start=1):
         grid[0, number].set_title(_title(column), fontsize=10, pad=6)
         for row, position in enumerate(shown):
             axes, level = grid[row, number], levels[position]
             show_image(axes, backdrop, width, height)
             heat = _draw_level(axes, scene, column, level)
+            axes.set_aspect(stretch)
             if number == 1:
                 axes.set_ylabel(f"{level.name}   stride {level.stride}", fontsize=10, color=INK)
     bar = figure.colorbar(heat, ax=grid, shrink=min(1.0, 2.4 / (panel_height * len(shown))), pad=0.012, aspect=24)
-    judged = dict.fromkeys("metric" if isinstance(rule, AssignRule) else "match" for rule in rules)
+    judged = dict.fromkeys("metric" if isinstance(rule, AssignRule) else "match" for _, rule in rules)
     bar.set_label(f"value of the {' or '.join(judged)}", fontsize=9)
     bar.outline.set_visible(False)
     figure.savefig(file, dpi=150, facecolor="white")
@@ -178,7 +183,7 @@ def _levels(height: int, width: int, strides: Sequence[int]) -> list[Level]:
     return levels
 
 
-def _column(scene: Scene, rule: Rule, levels: list[Level]) -> Column:
+def _column(scene: Scene, name: str, rule: Rule, levels: list[Level]) -> Column:
     shapes, strides = [level.shape for level in levels], [level.stride for level in levels]
     targets = scene.boxes, scene.labels, torch.tensor([0, len(scene.boxes)])
     result = make_assigner(strides, rule, box_format="ltrb", score_kind="logits")(
@@ -191,9 +196,9 @@ def _column(scene: Scene, rule: Rule, levels: list[Level]) -> Column:
     owner = assign(*targets, shapes, strides, _without_threshold(rule))
     inside = owner.matched[0] >= 0
     if isinstance(rule, AssignRule):
-        return Column(rule, result, _metric_values(rule, owner).masked_fill(~inside, math.nan), inside)
+        return Column(name, rule, result, _metric_values(rule, owner).masked_fill(~inside, math.nan), inside)
     assert isinstance(result, TopKAssignment)
-    return Column(rule, result, result.iou[0].masked_fill(result.matched[0] < 0, math.nan), inside)
+    return Column(name, rule, result, result.iou[0].masked_fill(result.matched[0] < 0, math.nan), inside)
 
 
 def _metric_values(rule: AssignRule, owner: Assignment) -> Tensor:
@@ -329,10 +334,12 @@ def _draw_ignore_regions(axes: Axes, scene: Scene) -> None:
 
 
 def _title(column: Column) -> str:
+    """The rule's name, what it does unless the name says it, and what came of it."""
     result = column.result
-    without = int((result.pos_per_box == 0).sum())
-    boxes = len(result.pos_per_box)
-    return f"{rule_title(column.rule)}\n{int(result.num_pos.sum())} positives, {without} of {boxes} boxes without"
+    without, boxes = int((result.pos_per_box == 0).sum()), len(result.pos_per_box)
+    missed = f"{without} of {boxes} boxes without" if boxes else "no boxes"
+    names = dict.fromkeys((column.name, rule_title(column.rule)))
+    return "\n".join((*names, f"{int(result.num_pos.sum())} positives, {missed}"))
 
 
 def rule_title(rule: Rule) -> str:

@@ -19,6 +19,9 @@ WRONG = "#E3170A"
 INK = "#20242A"
 GREY = "#666666"
 
+DPI = 130
+CAPTION_SIZE, CAPTION_PAD = 6.5, 0.15  # in points, and in sizes
+
 
 def pyplot(texts: Iterable[str] = ()) -> Any:
     """matplotlib.pyplot on the Agg backend; imported here, so that training does not wait for it.
@@ -36,11 +39,26 @@ def pyplot(texts: Iterable[str] = ()) -> Any:
 
 
 def save(figure: Any, file: Path) -> None:
-    """Write a figure and forget it."""
+    """Write a figure, all its captions in sight, and forget it."""
+    figure.set_dpi(DPI)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # told once, with what to install
-        figure.savefig(file, dpi=130, facecolor="white")
+        figure.get_layout_engine().execute(figure)  # until then, no text has its place
+        for axes in figure.axes:
+            _shift_captions(axes)
+        figure.savefig(file, dpi=DPI, facecolor="white")
     pyplot().close(figure)
+
+
+def _shift_captions(axes: Axes) -> None:
+    """To the left, where the right edge of the image would cut them."""
+    axes.apply_aspect()
+    for caption in axes.texts:
+        extent, pad = caption.get_window_extent(), CAPTION_PAD * CAPTION_SIZE * DPI / 72
+        excess = min(extent.x1 + pad - axes.bbox.x1, extent.x0 - pad - axes.bbox.x0)
+        if excess > 0:
+            left, right = axes.get_xlim()
+            caption.set_x(caption.get_position()[0] - excess * (right - left) / axes.bbox.width)
 
 
 def check_ending(file: Path) -> None:
@@ -64,11 +82,15 @@ def show_image(axes: Axes, image: Any, width: int, height: int) -> None:
 
 
 def add_caption(axes: Axes, x: float, y: float, text: str, background: str) -> None:
-    """White text on a colour, above the point, or below it where it would be cut at the top of the image."""
-    box = {"boxstyle": "square,pad=0.15", "facecolor": background, "edgecolor": "none", "alpha": 0.9}
+    """White text on a colour, above the point, or below it where it would be cut at the top of the image.
+
+    :func:`save` keeps it within the sides of the image.
+    """
+    box = {"boxstyle": f"square,pad={CAPTION_PAD}", "facecolor": background, "edgecolor": "none", "alpha": 0.9}
     va = "top" if y < 0.05 * axes.get_ylim()[0] else "bottom"
-    style: dict[str, Any] = {"fontsize": 6.5, "color": "white", "bbox": box, "clip_on": True}
-    axes.text(x, max(y, 0), text, va=va, ha="left", parse_math=False, **style)  # a class may have a $ in its name
+    style: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": "white", "bbox": box, "clip_on": True}
+    style["parse_math"] = False  # a class may have a $ in its name
+    axes.text(max(x, 0), max(y, 0), text, va=va, ha="left", **style)
 
 
 def add_box(axes: Axes, box: list[float], **style: Any) -> None:

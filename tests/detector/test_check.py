@@ -228,6 +228,11 @@ def test_command_ends_with_1_if_there_are_errors(coco: Path, capfd: pytest.Captu
         (["frobnicate"], 2, "data check"),
         (["check"], 2, "A folder in VOC's or COCO's layout"),
         (["check", "nowhere"], 1, "nowhere: no such folder"),
+        (
+            ["check", __file__],
+            1,
+            "test_check.py: expected a folder in VOC's or COCO's layout, or a .yaml configuration, got a file",
+        ),
         (["check", "nowhere.yaml"], 2, "nowhere.yaml: No such file"),
     ],
 )

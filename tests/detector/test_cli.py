@@ -27,6 +27,7 @@ from detector.config import (
     config_to_yaml,
     load_config,
 )
+from detector.data import load_annotations
 from detector.errors import UsageError
 from detector.evaluation.coco import STAT_NAMES
 from detector.sweep.plan import load_sweep
@@ -314,10 +315,9 @@ def test_assign_view_of_an_image_file_and_of_a_data_set(
 ) -> None:
     Image.new("RGB", (96, 64), (80, 90, 100)).save(tmp_path / "photo.png")
     (tmp_path / "boxes.json").write_text("[[4, 4, 60, 60], [70, 3, 73, 6]]")
-    options = ["--image", tmp_path / "photo.png", "--boxes", tmp_path / "boxes.json", "--levels", "3"]
-    status, out, err = run(
-        capfd, "assign-view", *options, "--out", tmp_path / "a.png", "--assign.ignore-threshold", "0.2"
-    )
+    file = ["--image", tmp_path / "photo.png", "--boxes", tmp_path / "boxes.json"]
+    options = [*file, "--data.eval-short-side", "64", "--levels", "3", "--assign.ignore-threshold", "0.2"]
+    status, out, err = run(capfd, "assign-view", *options, "--out", tmp_path / "a.png")
     assert status == 0, err
     assert "1 of 2 boxes without one" in out  # no point lies in the small box
     status, out, err = run(
@@ -325,10 +325,41 @@ def test_assign_view_of_an_image_file_and_of_a_data_set(
     )
     assert status == 0, err
     assert (tmp_path / "b.png").stat().st_size > 10_000
-    (tmp_path / "boxes.json").write_text('{"boxes": 1}')
-    status, _, err = run(capfd, "assign-view", *options, "--out", tmp_path / "c.png")
+
+
+def test_assign_view_resizes_an_image_file_like_the_data_set(
+    config: Config, config_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    annotations = load_annotations(config.data, "train")
+    (tmp_path / "boxes.json").write_text(json.dumps(annotations.boxes[annotations.rows(1)].tolist()))
+    by_file = ["--image", annotations.files[1], "--boxes", tmp_path / "boxes.json"]
+    sizes = ["--data.eval-short-side", "96", "--data.max-side", "96", "--levels", "3", "--metrics", "none"]
+    pictures = [tmp_path / "by_index.png", tmp_path / "by_file.png"]
+    shown = []
+    for source, picture in zip((["--index", "1"], by_file), pictures, strict=True):
+        status, out, err = run(capfd, "assign-view", "--config", config_file, *source, *sizes, "--out", picture)
+        assert (status, err) == (0, "")
+        shown.append(out.splitlines()[0])
+    assert shown[0] == shown[1]
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
+def test_assign_view_refuses_boxes_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (96, 64)).save(tmp_path / "photo.png")
+    (tmp_path / "boxes.json").write_text("[[60, 4, 4, 60]]")
+    options = ["--image", tmp_path / "photo.png", "--boxes", tmp_path / "boxes.json"]
+    status, _, err = run(capfd, "assign-view", *options, "--out", tmp_path / "view.png")
     assert (status, err.count("\n")) == (1, 1)
-    assert "boxes.json: expected a JSON list of boxes" in err
+    assert "boxes.json: box 1 of 1: expected [x1, y1, x2, y2] with x1 < x2 and y1 < y2" in err
+
+
+def test_assign_view_of_an_image_without_objects(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (96, 64)).save(tmp_path / "photo.png")
+    (tmp_path / "boxes.json").write_text("[]")
+    options = ["--image", tmp_path / "photo.png", "--boxes", tmp_path / "boxes.json", "--metrics", "none"]
+    status, out, err = run(capfd, "assign-view", *options, "--out", tmp_path / "view.png")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0].endswith(": 0 positive points; no boxes")
 
 
 def test_defaults_are_plain_values() -> None:

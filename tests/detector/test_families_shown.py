@@ -20,6 +20,7 @@ from detector.sweep.kept import kept_by
 from detector.sweep.plot import draw_order, draw_sweep
 from detector.sweep.results import Result, read_results, write_results
 from detector.sweep.table import markdown_table
+from detector.visualise import assignment
 from pseudo_iou_ops import (
     presets,
 )
@@ -71,8 +72,11 @@ def test_rules_are_drawn_by_the_predictions_of_any_network_for_its_own_points(
     assert [line.partition(":")[0] for line in drawn.splitlines()[1:-1]] == shown
     (tmp_path / "boxes.json").write_text("[[1, 2, 30, 40]]", encoding="utf-8")
     file = ["--image", str(annotations.files[0]), "--boxes", str(tmp_path / "boxes.json")]
-    assert main(["assign-view", *checkpoint, *presets_of, *file, *out]) == 2
-    assert "--boxes: expected rules that read no predictions, because the file names no" in capfd.readouterr().err
+    for network in ([], checkpoint):  # one advice, which does not change once it is followed
+        assert main(["assign-view", *network, *presets_of, *file, *out]) == 2
+        _, err = capfd.readouterr()
+        assert "--boxes: expected rules that read no predictions, because the file names no classes, got tood, s" in err
+        assert "rtmdet; --checkpoint with --index draws them" in err
 
     content = torch.load(tmp_path / "last.pt", weights_only=True)
     content["class_names"] = ["a", "b", "c", "d", "e"]
@@ -103,6 +107,35 @@ def test_presets_of_every_family_side_by_side(tmp_path: Path, capfd: pytest.Capt
     assert main(["assign-view", "--presets", *names, "--levels", "3", "--out", str(tmp_path / "view.png")]) == 0
     out, _ = capfd.readouterr()
     assert [line.partition(":")[0] for line in out.splitlines()[:3]] == names
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (
+            ["--metrics", "none", "pseudo_iou"],
+            [["every point inside a box"], ["Pseudo-IoU > 0.4"]],
+        ),
+        (
+            ["--presets", "paper_baseline", "atss"],
+            [["paper_baseline", "every point inside a box"], ["atss", "ATSS by anchor IoU, 9 closest a level"]],
+        ),
+    ],
+)
+def test_a_column_is_called_the_same_in_the_picture_and_in_the_text(
+    options: list[str],
+    lines: list[list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    titles: list[str] = []
+    title_of = assignment._title
+    monkeypatch.setattr(assignment, "_title", lambda column: titles.append(title_of(column)) or titles[-1])
+    assert main(["assign-view", *options, "--levels", "3", "--out", str(tmp_path / "view.png")]) == 0
+    out, _ = capfd.readouterr()
+    assert [title.splitlines()[:-1] for title in titles] == lines
+    assert [line.partition(":")[0] for line in out.splitlines()[:-1]] == [names[0] for names in lines]
 
 
 def test_what_a_sweep_tells_of_a_family(config: Config, annotations: Annotations, tmp_path: Path) -> None:

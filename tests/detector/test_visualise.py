@@ -14,7 +14,7 @@ from detector.data.loader import Batch
 from detector.evaluation.voc import ClassCurve, VocEvaluation
 from detector.model import Detections
 from detector.model.backbone import STRIDES
-from detector.visualise import fonts
+from detector.visualise import fonts, palette
 from detector.visualise.assignment import Scene, draw_assignment
 from detector.visualise.comparison import Judged, Row, draw_comparison
 from detector.visualise.curves import draw_curves
@@ -143,12 +143,40 @@ def test_an_assignment_is_drawn_and_returned(rule: AssignRule, tmp_path: Path) -
         torch.tensor([[60.0, 30, 96, 64]]),
         torch.tensor([0, 1]),
     )
-    (result,) = draw_assignment(scene, [rule], STRIDES, [0, 1], tmp_path / "view.png")
+    (result,) = draw_assignment(scene, [("rule", rule)], STRIDES, [0, 1], tmp_path / "view.png")
     assert int(result.pos_per_box[0]) > 0
     assert int(result.pos_per_box[1]) == 0  # no point lies in the small box
     assert bool((result.matched == IGNORED).any())
     width, height = Image.open(tmp_path / "view.png").size
     assert width > height > 300
+
+
+def test_an_assignment_of_one_line_of_pixels_is_stretched(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """At its true shape, no panel had a height: its labels covered each other, and matplotlib warned."""
+    boxes, labels = torch.tensor([[4.0, 0, 300, 1]]), torch.tensor([0])
+    scene = Scene(torch.zeros(3, 1, 600, dtype=torch.uint8), boxes, torch.zeros(0, 4), labels)
+    draw_assignment(scene, [("all", AssignRule(metric="none"))], STRIDES, [0, 1, 2], tmp_path / "view.png")
+    assert [str(warning.message) for warning in recwarn] == []
+    width, height = Image.open(tmp_path / "view.png").size
+    assert height > width / 3
+    pixels = np.array(Image.open(tmp_path / "view.png").convert("L"))
+    assert (pixels == 0).sum(axis=0).max() > 100  # the image itself, which is black
+
+
+def columns_of_a_caption(x: float, file: Path) -> np.ndarray[Any, Any]:
+    """Those of the picture in which a caption is seen that begins at ``x`` of 600 pixels."""
+    figure, axes = palette.pyplot().subplots(layout="constrained")
+    palette.show_image(axes, np.ones((60, 600, 3)), 600, 60)
+    palette.add_caption(axes, x, 30, "a class of a long name 0.95", palette.INK)
+    palette.save(figure, file)
+    return (np.array(Image.open(file).convert("L")) < 128).any(axis=0).nonzero()[0]
+
+
+def test_a_caption_is_cut_at_no_side_of_the_image(tmp_path: Path) -> None:
+    middle, left, right = (columns_of_a_caption(x, tmp_path / "caption.png") for x in (100, -20, 595))
+    for columns in (left, right):
+        assert abs(len(columns) - len(middle)) <= 3  # the margin about the text
+    assert left[0] < middle[0] < right[0]
 
 
 def test_a_thin_image_makes_a_picture_of_sound_size(tmp_path: Path) -> None:
