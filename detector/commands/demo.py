@@ -130,7 +130,7 @@ def _next_steps(arguments: DemoArguments, checkpoint: Path) -> str:
     commands = (
         to_type("demo", *other, "--out", baseline),
         to_type("predict", "--checkpoint", checkpoint, "--limit", "16"),
-        to_type("assign-view", *image, *rules, "--out", "view.png"),
+        to_type("assign-view", *image, *rules, "--out", arguments.out / "view.png"),
         to_type("train", "--help"),
     )
     return "\n".join(("try next:", *(f"  {command}" for command in commands)))

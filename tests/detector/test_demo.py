@@ -56,7 +56,7 @@ def test_the_demo_and_what_it_suggests(
     for command in commands:
         assert main(command) == 0, capfd.readouterr().err
     assert (tmp_path / "out_baseline" / "last.pt").is_file()
-    assert (tmp_path / "view.png").is_file()
+    assert (tmp_path / "out" / "view.png").is_file()
 
 
 def as_coco(config: Config) -> object:
