@@ -14,7 +14,7 @@ import torch
 
 from pseudo_iou_ops import AssignRule, presets
 
-from . import contest, matching, plot
+from . import contest, matching
 from .matching import Question, Settings, ask
 from .peers import BASELINE, Assigner, contestants, fused
 from .targets import difference, differing_points
@@ -103,4 +103,3 @@ def hold(options: argparse.Namespace, record: contest.Record) -> None:
     measure_all("results", [WORKLOADS[name] for name in names])
     if options.plot:
         measure_all("sweep", [swept_workload(boxes) for boxes in SWEPT_BOXES])
-        plot.draw(record.document["sweep"], options.plot)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from . import assign, contest, decode, losses, plot, step, table, top_k
+
+INSTALL = 'install the extra detector: pip install --no-build-isolation -e ".[detector]"'
+Needs = Callable[[argparse.Namespace], Sequence[str]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,9 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_contest(parser, assign, table.render)
     commands = parser.add_subparsers(metavar="COMMAND", help="without one, the contestants are timed")
     step_parser = commands.add_parser("step", help="the share of the reference detector's training step")
-    _add_contest(step_parser, step, step.render)
+    _add_contest(step_parser, step, step.render, step.needs)
     losses_parser = commands.add_parser("losses", help="the focal loss, forward and backward, beside torchvision's")
-    _add_contest(losses_parser, losses, losses.render)
+    _add_contest(losses_parser, losses, losses.render, losses.needs)
     decode_parser = commands.add_parser("decode", help="the best candidates of a head, beside plain torch")
     _add_contest(decode_parser, decode, decode.render)
     top_k_parser = commands.add_parser("top_k", help="the rules where boxes choose points, beside their alternatives")
@@ -43,10 +47,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_contest(parser: argparse.ArgumentParser, module: Any, render: Any) -> None:
+def _sweep_needs(options: argparse.Namespace) -> Sequence[str]:
+    return [plot.PACKAGE] if getattr(options, "plot", None) else []
+
+
+def _add_contest(parser: argparse.ArgumentParser, module: Any, render: Any, needs: Needs = _sweep_needs) -> None:
     module.add_options(parser)
     contest.add_options(parser)
-    parser.set_defaults(run=partial(contest.run, hold=module.hold, render=render))
+    parser.set_defaults(run=partial(_contest, module=module, render=render, needs=needs))
+
+
+def _contest(options: argparse.Namespace, arguments: Sequence[str], module: Any, render: Any, needs: Needs) -> int:
+    def draw(document: dict[str, Any]) -> None:
+        if getattr(options, "plot", None):
+            plot.draw(document["sweep"], options.plot)
+
+    if _tell_missing(needs(options)):
+        return 1
+    return contest.run(options, arguments, module.hold, render, draw)
+
+
+def _tell_missing(packages: Sequence[str]) -> bool:
+    """Before minutes of measuring."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        print(f"error: not installed: {', '.join(missing)}; {INSTALL}", file=sys.stderr)
+    return bool(missing)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -61,6 +87,8 @@ def _table(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _plot(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    if _tell_missing([plot.PACKAGE]):
+        return 1
     sweep = _read(options.json).get("sweep")
     if not sweep:
         print(f"error: {options.json}: expected a sweep, which --plot measures", file=sys.stderr)

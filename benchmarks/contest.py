@@ -254,8 +254,9 @@ def run(
     arguments: Sequence[str],
     hold: Callable[[argparse.Namespace, Record], None],
     render: Callable[[dict[str, Any]], str],
+    draw: Callable[[dict[str, Any]], None] = lambda document: None,
 ) -> int:
-    """Hold a contest and print its tables; the exit status is 1 if a contestant's result is wrong."""
+    """Hold a contest, print its tables, draw; the exit status is 1 if a contestant's result is wrong."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     environment_facts = environment.describe(torch.device(options.device), list(arguments))
@@ -265,7 +266,8 @@ def run(
     except MismatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(render(record.document), end="")
+    print(render(record.document), end="", flush=True)
+    draw(record.document)
     _warn_of_load(record.document)
     return 1 if failures(record.document) else 0
 

@@ -166,6 +166,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     contest.add_contestants_option(parser, [contestant.name for contestant in contestants()], BASELINE)
 
 
+def needs(options: argparse.Namespace) -> Sequence[str]:
+    chosen = contest.chosen(contestants(), options.contestants, BASELINE)
+    return ["torchvision"] if any(contestant.name.startswith("torchvision") for contestant in chosen) else []
+
+
 def hold(options: argparse.Namespace, record: contest.Record) -> None:
     """Measure every dtype and layout that was asked for."""
     settings = contest.Settings(torch.device(options.device), options.rounds, least_rounds=options.rounds)

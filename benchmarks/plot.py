@@ -8,6 +8,8 @@ from typing import Any
 
 from .table import quantiles, was_timed
 
+PACKAGE = "matplotlib"
+
 
 def draw(sweep: Sequence[dict[str, Any]], path: Path) -> None:
     """Two panels, a line per contestant. A line ends where the contestant was left out."""
@@ -47,6 +49,7 @@ def draw(sweep: Sequence[dict[str, Any]], path: Path) -> None:
     figure.legend(*times.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     first = sweep[0]
     figure.suptitle(f"{first['images']} images, {first['points_per_image']} points an image")
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -30,6 +30,7 @@ SHOWN = (
     "pseudo_iou_ops",
 )
 PHASES = ("forward", "assign", "loss", "backward", "update")
+DETECTOR_PACKAGES = ("numpy", "pydantic", "torchvision", "tqdm", "yaml")  # what its training imports
 # "Without any additional computational cost" (section 1 of the paper): the same network with each of its rules.
 PAPER_RULES = {
     "every inside point": AssignRule(metric="none"),
@@ -45,6 +46,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=2, help="batch size (2)")
     parser.add_argument("--steps", type=int, default=3, help="steps timed after one that is not (3)")
     parser.add_argument("--backbone", default="resnet50")
+
+
+def needs(options: argparse.Namespace) -> Sequence[str]:
+    return DETECTOR_PACKAGES
 
 
 def hold(options: argparse.Namespace, record: contest.Record) -> None:

@@ -15,7 +15,7 @@ import torch
 from pseudo_iou_ops import presets
 from pseudo_iou_ops.top_k_rules import TopKRule
 
-from . import contest, plot, table
+from . import contest, table
 from .matching import Question, Settings, ask
 from .peers import BASELINE, Assigner, fused_top_k
 from .peers.top_k import ATSS, DYNAMIC_K, TASK_ALIGNED, contestants
@@ -105,4 +105,3 @@ def hold(options: argparse.Namespace, record: contest.Record) -> None:
     measure_all("top_k", [TOP_K_WORKLOADS[name] for name in options.workloads or TOP_K_WORKLOADS], rules)
     if options.plot:
         measure_all("sweep", [swept_workload(boxes) for boxes in SWEPT_BOXES], [SWEPT_RULE])
-        plot.draw(record.document["sweep"], options.plot)

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # One binary, many torches: installs this project's wheel beside another torch and runs the library's tests.
-# check_wheel.sh PYTHON VERSION, where VERSION is one of torch's or "newest". The wheel is built by PYTHON's torch.
+# check_wheel.sh PYTHON VERSION [once], where VERSION is one of torch's or "newest". The wheel is built by PYTHON's torch.
+# The environment, 4 GB, is kept for the next time; with "once" it is removed when the tests have passed, unless it was
+# there before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD python=$1 version=$2
 venv=.venv-torch-$version
+if [ "${3:-}" = once ] && [ ! -e "$venv" ]; then removed=$root/$venv; else removed=; fi
+trap '[ $? = 0 ] || [ ! -e "$root/$venv" ] || echo "torch $version failed; its environment is kept in $venv" >&2' EXIT
 
 fingerprint=$(cat csrc/*.* csrc/*/*.* csrc/*/*/*.* setup.py pyproject.toml pseudo_iou_ops/*.py pseudo_iou_ops/*/*.py | sha256sum | cut -c1-16)
 dist=.cache/wheel-$fingerprint
@@ -29,3 +33,4 @@ PYTHON
 HYPOTHESIS_PROFILE=default "$root/$venv/bin/pytest" -q -n 2 --dist loadfile -c "$root/pyproject.toml" \
     --rootdir "$root" -o pythonpath="$root/tests" "$root/tests/unit" "$root/tests/op" \
     "$root"/tests/compile/test_assign_*.py
+[ -z "$removed" ] || rm -rf "$removed"

@@ -16,7 +16,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 This page is made by `python scripts/docs_benchmarks.py` from the files in `benchmarks/results`; nothing is typed by
-hand. Each section is one run on one machine, with the command that repeats it.
+hand. Each section is one run on one machine, with the command that repeats it. The commands need the extra `detector`,
+which has torchvision to compare with and matplotlib to draw by: `pip install --no-build-isolation -e ".[detector]"`.
 
 What is timed is one call for a batch that is on the device already. Before a contestant is timed its targets are
 compared with the op's; "differs in" counts the points where they are not equal, and is empty where they are.

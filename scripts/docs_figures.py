@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from detector.cli import main as detector_main  # noqa: E402
+from detector.config import load_config  # noqa: E402
+from detector.engine.checkpoint import checkpoint_config, load_checkpoint  # noqa: E402
 from detector.visualise.palette import COLOURS, INK, add_box, pyplot  # noqa: E402
 from pseudo_iou_ops import AssignRule, assign, level_points, presets, pseudo_iou  # noqa: E402
 
@@ -150,10 +152,18 @@ def _draw_plane(axes: Any, position: int, stride: int, is_positive: Tensor) -> N
 
 def draw_families(file: Path) -> None:
     """By a network that is trained first, because most families read predictions; without it the picture stays."""
-    if Path(FAMILIES_NETWORK).is_file():
+    if is_families_network(Path(FAMILIES_NETWORK)):
         draw_assign_view(file, FAMILIES_VIEW, width=1900)
     else:
-        print(f"{file.name} is left out: expected {FAMILIES_NETWORK}, which {FAMILIES_TRAINED_BY!r} trains")
+        print(f"{file.name} is left out: expected {FAMILIES_NETWORK} as {FAMILIES_TRAINED_BY!r} trains it")
+
+
+def is_families_network(file: Path) -> bool:
+    """Whether it has the settings of the documented command and took all its steps: a trial of others may lie there."""
+    if not file.is_file():
+        return False
+    content, documented = load_checkpoint(file), load_config(Path(FAMILIES_CONFIG))
+    return checkpoint_config(content, file) == documented and content["step"] == documented.train.iterations
 
 
 def draw_assign_view(file: Path, options: Sequence[str] = (), width: int = 1500) -> None:
@@ -186,7 +196,8 @@ def _save(figure: Any, file: Path) -> None:
 
 THRESHOLDS_VIEW = ("--metrics", *3 * ["pseudo_iou"], "--thresholds", "0.3", "0.6", "0.9", "--levels", "4", "5")
 FAMILIES_NETWORK = "runs/yolox/last.pt"
-FAMILIES_TRAINED_BY = "python -m detector train --config configs/families/yolox.yaml --out runs/yolox"
+FAMILIES_CONFIG = "configs/families/yolox.yaml"
+FAMILIES_TRAINED_BY = f"python -m detector train --config {FAMILIES_CONFIG} --out runs/yolox"
 FAMILIES_VIEW = (
     *("--checkpoint", FAMILIES_NETWORK, "--index", "3"),
     *("--presets", "authors_code", "atss", "tood", "simota", "rtmdet", "--levels", "3", "4"),

@@ -502,14 +502,14 @@ def _ulp_towards(value: float, towards: float) -> float:
 
 
 def load_hypothesis_profile() -> None:
-    """`HYPOTHESIS_PROFILE=ci` asks for 1,000 examples a test, the default for 300; `fuzz`, of `scripts/fuzz.py`, for
-    10,000 without a memory of earlier runs."""
+    """`HYPOTHESIS_PROFILE=ci` asks for 1,000 examples a test, the default for 300; `fuzz`, of `scripts/fuzz.py`, for as
+    many as `ci` in each round, without a memory of earlier ones."""
     from hypothesis import HealthCheck, settings
 
     slow_is_fine = (HealthCheck.too_slow, HealthCheck.data_too_large)
     settings.register_profile("default", max_examples=300, deadline=None, suppress_health_check=slow_is_fine)
     settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=1_000)
-    settings.register_profile("fuzz", parent=settings.get_profile("default"), max_examples=10_000, database=None)
+    settings.register_profile("fuzz", parent=settings.get_profile("ci"), database=None)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

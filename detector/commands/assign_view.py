@@ -53,7 +53,7 @@ class AssignViewArguments:
     """One per metric; by default the configuration's for its own metric, the paper's best for the others."""
     levels: tuple[int, ...] = (3, 4, 5)
     """Rows: 3 is P3, up to 7."""
-    out: Path = Path("assignment.png")
+    out: Path = Path("runs/assignment.png")
     settings: Settings = field(default_factory=Config)
 
 

@@ -42,7 +42,7 @@ class CompareArguments:
     """How many images, if none is named."""
     score: float = 0.3
     """Detections from this score on count."""
-    out: Path = Path("comparison.png")
+    out: Path = Path("runs/comparison.png")
     settings: Settings = field(default_factory=Config)
 
 

@@ -6,19 +6,20 @@ import subprocess
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FLAGS = ["-std=c++17", "-O1", "-g", "-ffp-contract=off", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror"]
+FLAGS = ["-std=c++17", "-O1", "-g", "-ffp-contract=off", "-fno-sanitize-recover=all"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
 
-def build_for_libfuzzer(compiler: str, program: Path) -> None:
-    """With a clang++ that has libFuzzer."""
-    _build(compiler, "fuzzer,address,undefined", [HERE / "packed_boxes.cpp"], program)
+def libfuzzer_command(compiler: str, program: Path) -> list[str]:
+    """Builds it with a clang++ that has libFuzzer, whatever that version warns of."""
+    return _command(compiler, "fuzzer,address,undefined", [HERE / "packed_boxes.cpp"], program)
 
 
 def build_for_random_inputs(compiler: str, program: Path, folder: Path = HERE) -> None:
     """With any compiler that has the sanitizers; the sources are those of a folder like this one."""
-    _build(compiler, "address,undefined", [folder / "packed_boxes.cpp", folder / "random_inputs.cpp"], program)
+    sources = [folder / "packed_boxes.cpp", folder / "random_inputs.cpp"]
+    subprocess.run([*_command(compiler, "address,undefined", sources, program), *WARNINGS], check=True)
 
 
-def _build(compiler: str, sanitizers: str, sources: list[Path], program: Path) -> None:
-    command = [compiler, *FLAGS, f"-fsanitize={sanitizers}", *map(str, sources), "-o", str(program)]
-    subprocess.run(command, check=True)
+def _command(compiler: str, sanitizers: str, sources: list[Path], program: Path) -> list[str]:
+    return [compiler, *FLAGS, f"-fsanitize={sanitizers}", *map(str, sources), "-o", str(program)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import doctest
 import importlib.util
 import inspect
@@ -25,10 +26,22 @@ from error_texts import library_texts
 from PIL import Image
 
 import pseudo_iou_ops
+from detector.commands.assign_view import AssignViewArguments
+from detector.commands.compare import CompareArguments
+from detector.commands.demo import DemoArguments
+from detector.config import config_to_dict, load_config
+from detector.engine.checkpoint import save_checkpoint
 from pseudo_iou_ops import integrations
 from scripts import docs_hooks
 from scripts.docs_benchmarks import PAGE, make_page
-from scripts.docs_figures import PICTURES, draw_pseudo_box, draw_pyramid
+from scripts.docs_figures import (
+    FAMILIES_CONFIG,
+    FAMILIES_TRAINED_BY,
+    PICTURES,
+    draw_pseudo_box,
+    draw_pyramid,
+    is_families_network,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES_FOLDER = ROOT / "docs" / "images"
@@ -216,6 +229,44 @@ def test_pictures_are_small_and_come_from_the_script() -> None:
     measured = set(re.findall(r"--plot docs/images/(\S+)", (ROOT / "docs" / "benchmarks.md").read_text()))
     assert set(PICTURES) | drawn <= shown <= set(PICTURES) | drawn | measured
     assert all((PICTURES_FOLDER / name).stat().st_size < LARGEST_PICTURE for name in shown)
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [({}, 400, True), ({}, 399, False), ({"seed": 1}, 400, False), ({"iterations": 2}, 2, False)],
+)
+def test_the_families_are_drawn_by_the_documented_network(
+    settings: dict[str, int], step: int, expected: bool, tmp_path: Path
+) -> None:
+    config = load_config(Path(FAMILIES_CONFIG))
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, **settings))
+    classes = {"class_names": ["a"], "category_ids": [1]}
+    save_checkpoint(tmp_path / "last.pt", model={}, step=step, config=config_to_dict(config), **classes)
+    assert is_families_network(tmp_path / "last.pt") == expected
+
+
+def test_a_picture_without_its_network_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    PICTURES["families.webp"](tmp_path / "families.webp")
+    assert not (tmp_path / "families.webp").exists()
+    assert FAMILIES_TRAINED_BY in capsys.readouterr().out
+    assert FAMILIES_TRAINED_BY in (ROOT / "docs" / "assigners.md").read_text()
+
+
+def test_what_the_commands_of_the_pages_write_is_ignored() -> None:
+    """A clone stays as it was. The page of the benchmarks has the commands that made its own files."""
+    texts = [page.read_text() for page in PAGES if page != PAGE]
+    pattern = r"--(?:out|plot) ([\w./]+)|^cp -r \S+ (\S+)$|^Save this as `(\S+)`"
+    written = {file for text in texts for found in re.findall(pattern, text, re.MULTILINE) for file in found if file}
+    assert {"runs/comparison.png", "my_data", "mine.yaml"} <= written
+    written |= {str(arguments.out) for arguments in (AssignViewArguments(), CompareArguments(), DemoArguments())}
+    for name in sorted(written):
+        # --no-index: also of what git knows; a folder's rule needs the slash.
+        names = [name, f"{name}/"]
+        done = subprocess.run(["git", "check-ignore", "--no-index", *names], cwd=ROOT, capture_output=True)
+        assert done.returncode == 0, f"{name} would be left in a clone"
 
 
 def test_the_worked_example_of_a_metric_works(tmp_path: Path) -> None:
