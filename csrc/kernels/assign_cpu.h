@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "assign_boards.h"
@@ -93,13 +94,14 @@ class AssignWorker {
   // point, and measured side by side, they cost less than decided one by one.
   struct ChosenPoints {
     std::vector<int> columns, rows, positives;
-    std::vector<float> l, t, r, b, pseudo_iou, centerness;
+    std::vector<Distances> distances;
+    std::vector<float> pseudo_iou, centerness;
 
     void resize(size_t width) {
       for (std::vector<int>* numbers : {&columns, &rows, &positives}) numbers->resize(width);
-      for (std::vector<float>* numbers : {&l, &t, &r, &b, &pseudo_iou, &centerness}) numbers->resize(width);
+      distances.resize(width);
+      for (std::vector<float>* numbers : {&pseudo_iou, &centerness}) numbers->resize(width);
     }
-    Distances distances(int index) const { return {l[index], t[index], r[index], b[index]}; }
   };
 
   void write_points() {
@@ -119,35 +121,29 @@ class AssignWorker {
 
   int collect_chosen(int row, Cells touched) {
     const int64_t start = grid_.row_start(row);
+    int* PIOU_RESTRICT columns = chosen_.columns.data();
+    int* PIOU_RESTRICT rows = chosen_.rows.data();
+    Distances* PIOU_RESTRICT found = chosen_.distances.data();
     int count = 0;
     for (int column = touched.begin; column < touched.end; ++column) {
-      chosen_.columns[count] = column;
-      count += board_.row(start + column) >= 0;
+      columns[count] = column;
+      rows[count] = board_.row(start + column);
+      count += rows[count] >= 0;
     }
     const float y = grid_.y_axis.coordinate(row);
     for (int index = 0; index < count; ++index) {
-      const int column = chosen_.columns[index], box_row = board_.row(start + column);
-      const Distances d = distances(load_box(params_.boxes, boxes_.begin + box_row), xs_[column], y);
-      chosen_.rows[index] = box_row;
-      chosen_.l[index] = d.l;
-      chosen_.t[index] = d.t;
-      chosen_.r[index] = d.r;
-      chosen_.b[index] = d.b;
+      found[index] = distances(load_box(params_.boxes, boxes_.begin + rows[index]), xs_[columns[index]], y);
     }
     return count;
   }
 
   PIOU_MULTIVERSION void measure_chosen(int count) {
-    const float* PIOU_RESTRICT l = chosen_.l.data();
-    const float* PIOU_RESTRICT t = chosen_.t.data();
-    const float* PIOU_RESTRICT r = chosen_.r.data();
-    const float* PIOU_RESTRICT b = chosen_.b.data();
+    const Distances* PIOU_RESTRICT distances = chosen_.distances.data();
     float* PIOU_RESTRICT ious = chosen_.pseudo_iou.data();
     float* PIOU_RESTRICT centernesses = chosen_.centerness.data();
     for (int index = 0; index < count; ++index) {
-      const Distances d{l[index], t[index], r[index], b[index]};
-      ious[index] = pseudo_iou(d);
-      centernesses[index] = centerness(d);
+      ious[index] = pseudo_iou(distances[index]);
+      centernesses[index] = centerness(distances[index]);
     }
   }
 
@@ -155,11 +151,14 @@ class AssignWorker {
   int filter_chosen(int row, int count) {
     const Rule& rule = params_.rule;
     if (reuses_written_quality(rule.metric)) {  // Then neither the box nor the point need be loaded.
+      if (rule.order == Order::kFilterThenChoose) return keep_positives(count, [](int) { return true; });
       const float* PIOU_RESTRICT qualities = chosen_qualities();
-      return keep_positives(count, [&](int index) {
-        return rule.order == Order::kFilterThenChoose ||
-               passes_quality(rule.threshold, rule.inclusive, qualities[index]);
-      });
+      const float threshold = rule.threshold;
+      const auto keep = [&](auto inclusive) {
+        return keep_positives(
+            count, [&](int index) { return passes_quality(threshold, inclusive, qualities[index]); });
+      };
+      return rule.inclusive ? keep(std::true_type()) : keep(std::false_type());
     }
     const float y = grid_.y_axis.coordinate(row);
     return keep_positives(count, [&](int index) { return is_positive(rule, chosen_point(index, y), 0.0f); });
@@ -192,7 +191,7 @@ class AssignWorker {
 
   PointInBox chosen_point(int index, float y) const {
     return {grid_.level.stride, load_box(params_.boxes, boxes_.begin + chosen_.rows[index]),
-            xs_[chosen_.columns[index]], y, chosen_.distances(index)};
+            xs_[chosen_.columns[index]], y, chosen_.distances[index]};
   }
 
   const float* chosen_qualities() const {
@@ -208,21 +207,24 @@ class AssignWorker {
     float* PIOU_RESTRICT pseudo_ious = params_.pseudo_iou + first_output;
     float* PIOU_RESTRICT centernesses = params_.centerness + first_output;
     const int64_t* labels = params_.labels;
-    const ChosenPoints& chosen = chosen_;
     const int64_t first_row = boxes_.begin;
+    const int *positives = chosen_.positives.data(), *columns = chosen_.columns.data(),
+              *rows = chosen_.rows.data();
+    const Distances* distances = chosen_.distances.data();
+    const float *chosen_ious = chosen_.pseudo_iou.data(), *chosen_centernesses = chosen_.centerness.data();
     for (int position = 0; position < count; ++position) {
-      const int index = chosen.positives[position];
-      const int column = chosen.columns[index];
-      const int64_t box_row = first_row + chosen.rows[index];
+      const int index = positives[position];
+      const int column = columns[index];
+      const int64_t box_row = first_row + rows[index];
       matched[column] = box_row;
       matched_labels[column] = labels[box_row];
-      const Distances d = chosen.distances(index);
+      const Distances d = distances[index];
       ltrb[4 * column] = d.l / divisor;
       ltrb[4 * column + 1] = d.t / divisor;
       ltrb[4 * column + 2] = d.r / divisor;
       ltrb[4 * column + 3] = d.b / divisor;
-      pseudo_ious[column] = chosen.pseudo_iou[index];
-      centernesses[column] = chosen.centerness[index];
+      pseudo_ious[column] = chosen_ious[index];
+      centernesses[column] = chosen_centernesses[index];
       counter.add(box_row);
     }
   }
