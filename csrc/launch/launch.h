@@ -1,4 +1,4 @@
-// Starts the kernels of every op; all that needs nvcc is behind these functions, a file of launch/ each.
+// Starts the kernels of every op; all that needs nvcc is behind these functions.
 #pragma once
 
 #include <cuda_runtime_api.h>
