@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Config
+from ..config import Config, bundled
 from . import assign_view, eval, train
 from .options import DEMO, Settings
 
@@ -32,13 +32,15 @@ class DemoArguments:
 
 
 def folder_of(arguments: DemoArguments) -> Path:
-    """The folder of a demo; each configuration has its own, so that one does not replace another."""
-    name = "demo" if arguments.config == DEMO else f"demo_{arguments.config.stem}"
+    """The folder of a demo: one of a configuration of another name does not replace it."""
+    name = "demo" if bundled(arguments.config) == DEMO else f"demo_{arguments.config.stem}"
     return arguments.out or Path("runs") / name
 
 
 def run(arguments: DemoArguments) -> None:
     """Take the steps of a project one after another, each by its own command."""
+    import pycocotools  # noqa: F401  # a package that is missing is told of now, not after the training
+
     from ..engine.train import CHECKPOINT
     from ..runtime import evaluated_images, training_images
 
@@ -123,7 +125,8 @@ def _next_steps(arguments: DemoArguments, out: Path, checkpoint: Path) -> str:
 
     is_of_points = arguments.settings.assign.kind == "points"
     config: tuple[str | Path, ...] = () if arguments.config == DEMO else ("--config", arguments.config)
-    baseline = out.with_name(f"{out.name}_baseline")
+    named = out if out.name not in ("", "..") else out.resolve()
+    baseline = named.with_name(f"{named.name}_baseline")
     # By the paper's baseline or, of another family, by the paper's rule.
     other = (*config, "--assign.preset", "paper_baseline") if is_of_points else ()
     image = ("--scene", "12") if _is_drawn(arguments.settings) else ("--config", out / "config.yaml", "--index", "1")

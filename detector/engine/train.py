@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -164,7 +165,7 @@ class _Record:
         if due.save and is_main():
             self.save(due.keep)
         if status and state.step < total:
-            how = f"train --resume {self.out / CHECKPOINT} goes on"
+            how = f"{self.resuming()} goes on"
             raise Stopped(f"stopped at step {state.step} of {total}; {how}", status)
         if validate is not None and due.validate:
             self.evaluate(validate, due.keep)
@@ -194,7 +195,7 @@ class _Record:
         except Exception as error:
             raise UserError(
                 f"step {state.step}: the evaluation failed: {one_line(error)}; no step is lost: "
-                f"train --resume {self.out / CHECKPOINT} begins with this evaluation"
+                f"{self.resuming()} begins with this evaluation"
             ) from error
         self.metrics.write({"step": state.step, **{f"{EVALUATION}{name}": value for name, value in figures.items()}})
         self.progress.line(describe_evaluation(figures, state.step, self.total))
@@ -204,6 +205,10 @@ class _Record:
             is_best = state.best is None or first > state.best
             state.best = first if is_best else state.best
             self.save(keep, is_best)
+
+    def resuming(self) -> str:
+        """The command of the detector that goes on, for a shell."""
+        return shlex.join(("train", "--resume", str(self.out / CHECKPOINT)))
 
     def save(self, keep: bool, is_best: bool = False) -> None:
         """Write the checkpoint, and give it the names under which later ones leave it as it is."""

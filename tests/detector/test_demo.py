@@ -11,6 +11,7 @@ import pytest
 
 from detector.assign_config import AssignConfig, Kind
 from detector.cli import main
+from detector.commands import demo
 from detector.commands.demo import DemoArguments, _next_steps, folder_of
 from detector.config import Config, config_to_yaml
 from detector.runtime import to_type
@@ -59,9 +60,19 @@ def test_the_demo_and_what_it_suggests(
     assert (tmp_path / "out" / "view.png").is_file()
 
 
+def test_a_package_that_only_the_end_needs_is_missed_at_the_beginning(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(ModuleNotFoundError, match="pycocotools"):
+        demo.run(DemoArguments(out=tmp_path / "out", settings=config))
+    assert not (tmp_path / "out").exists()
+
+
 def test_demos_of_two_configurations_do_not_replace_each_other() -> None:
     assert folder_of(DemoArguments()) == Path("runs/demo")
     assert folder_of(DemoArguments(config=Path("configs/families/tood.yaml"))) == Path("runs/demo_tood")
+    assert folder_of(DemoArguments(config=Path("configs/demo.yaml"))) == Path("runs/demo")
     assert folder_of(DemoArguments(out=Path("elsewhere"))) == Path("elsewhere")
 
 
@@ -85,4 +96,5 @@ def test_a_command_to_type_names_the_interpreter(tmp_path: Path, monkeypatch: py
     )
     monkeypatch.setattr(sys, "executable", "/opt/a b/bin/python3")
     assert to_type("demo") == "'/opt/a b/bin/python3' -m detector demo"
+    assert f"--out {tmp_path}_baseline\n" in _next_steps(DemoArguments(), Path("."), Path("last.pt"))
     assert _next_steps(DemoArguments(), Path("out"), Path("last.pt")).count("'/opt/a b/bin/python3' -m detector") == 4

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -209,11 +210,13 @@ def test_a_signal_lets_the_step_end_and_saves(
 ) -> None:
     before = signal.getsignal(number)
     at_step(monkeypatch, 2, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(Stopped, match=r"stopped at step 2 of 12; train --resume \S+last\.pt goes on") as stopped:
-        train(run_config, annotations, tmp_path, CPU)
+    with pytest.raises(Stopped, match="stopped at step 2 of 12; ") as stopped:
+        train(run_config, annotations, tmp_path / "a b", CPU)
     assert stopped.value.status == status
-    assert load_checkpoint(tmp_path / "last.pt")["step"] == 2
-    assert [row["step"] for row in rows_of(tmp_path)] == [1, 2]
+    command = str(stopped.value).partition("; ")[2].removesuffix(" goes on")
+    assert shlex.split(command) == ["train", "--resume", str(tmp_path / "a b" / "last.pt")]
+    assert load_checkpoint(tmp_path / "a b" / "last.pt")["step"] == 2
+    assert [row["step"] for row in rows_of(tmp_path / "a b")] == [1, 2]
     assert signal.getsignal(number) is before
 
 

@@ -28,7 +28,7 @@ from PIL import Image
 import pseudo_iou_ops
 from detector.commands.assign_view import AssignViewArguments
 from detector.commands.compare import CompareArguments
-from detector.commands.demo import DemoArguments
+from detector.commands.demo import DemoArguments, folder_of
 from detector.config import config_to_dict, load_config
 from detector.engine.checkpoint import save_checkpoint
 from pseudo_iou_ops import integrations
@@ -261,7 +261,8 @@ def test_what_the_commands_of_the_pages_write_is_ignored() -> None:
     pattern = r"--(?:out|plot) ([\w./]+)|^cp -r \S+ (\S+)$|^Save this as `(\S+)`"
     written = {file for text in texts for found in re.findall(pattern, text, re.MULTILINE) for file in found if file}
     assert {"runs/comparison.png", "my_data", "mine.yaml"} <= written
-    written |= {str(arguments.out) for arguments in (AssignViewArguments(), CompareArguments(), DemoArguments())}
+    written |= {str(arguments.out) for arguments in (AssignViewArguments(), CompareArguments())}
+    written.add(str(folder_of(DemoArguments())))
     for name in sorted(written):
         # --no-index: also of what git knows; a folder's rule needs the slash.
         names = [name, f"{name}/"]

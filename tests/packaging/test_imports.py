@@ -131,17 +131,20 @@ def assert_one_line(checkout: Path, text: str) -> None:
     assert text in done.stderr
 
 
-def test_detector_without_its_packages() -> None:
+@pytest.mark.parametrize(("package", "command"), [("tyro", "--help"), ("matplotlib", "assign-view")])
+def test_detector_without_its_packages(package: str, command: str) -> None:
+    """Whether the command line needs it, or a command when it runs."""
     done = python(
-        """
+        f"""
         import runpy, sys
-        sys.modules["tyro"] = None
+        sys.modules["{package}"] = None
+        sys.argv[1:] = ["{command}"]
         runpy.run_module("detector", run_name="__main__")
         """,
         cwd=PACKAGE.parent,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("detector: error: no package tyro; in the checkout, pip install "), done.stderr
+    assert done.stderr.startswith(f"detector: error: no package {package}; in the checkout, pip install "), done.stderr
     assert done.stderr.count("\n") == 1
 
 
