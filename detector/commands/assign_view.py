@@ -68,7 +68,9 @@ def run(arguments: AssignViewArguments) -> None:
     """Draw the assignments, and print how many positive points there are."""
     from ..model.backbone import STRIDES
     from ..visualise.assignment import draw_assignment
+    from ..visualise.palette import check_ending
 
+    check_ending(arguments.out)
     _check_source(arguments)
     rules = _rules(arguments)
     reading = [name for name, rule in rules if make_assigner(STRIDES, rule).needs_predictions]
@@ -79,12 +81,14 @@ def run(arguments: AssignViewArguments) -> None:
     levels, out = arguments.levels, arguments.out
     shown = [level - 3 for level in levels]
     if not shown or not all(0 <= position < len(STRIDES) for position in shown):
-        raise UsageError(f"--levels: expected levels 3 to {len(STRIDES) + 2}, got {' '.join(map(str, levels))}")
+        raise UsageError(
+            f"--levels: expected levels 3 to {len(STRIDES) + 2}, got {' '.join(map(str, levels)) or 'none'}"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         assignments = draw_assignment(scene, rules, STRIDES, shown, out)
-    except ValueError as error:  # an ending that matplotlib does not write, or ranges that do not fit the levels
-        raise UsageError(f"--out {out}: {error}") from None
+    except ValueError as error:  # ranges that do not fit the levels
+        raise UsageError(f"assign: {error}") from None
     for (name, _), assignment in zip(rules, assignments, strict=True):
         unmatched, boxes = int((assignment.pos_per_box == 0).sum()), len(scene.boxes)
         without = f"{unmatched} of {boxes} boxes without one" if boxes else "no boxes"
@@ -102,6 +106,8 @@ def _check_source(arguments: AssignViewArguments) -> None:
 
 def _rules(arguments: AssignViewArguments) -> list[tuple[str, Rule]]:
     """The rule of each column, and its name."""
+    from ..visualise.assignment import rule_title
+
     rule, metrics = arguments.settings.assign.rule(), arguments.metrics
     if arguments.presets:
         if metrics or arguments.thresholds:
@@ -112,7 +118,7 @@ def _rules(arguments: AssignViewArguments) -> list[tuple[str, Rule]]:
     kind = arguments.settings.assign.kind
     if metrics or arguments.thresholds:
         raise UsageError(f"--metrics, --thresholds: expected none with assign.kind {kind}, which has no metrics")
-    return [(kind, rule)]
+    return [(rule_title(rule), rule)]
 
 
 def _rules_by_metric(

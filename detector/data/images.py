@@ -124,10 +124,9 @@ def _opened(file: str, max_pixels: int) -> Iterator[Image.Image]:
             yield image
     except UserError:
         raise
-    except FileNotFoundError:
-        raise UserError(f"{file}: not a readable image: no such file") from None
     except Exception as error:  # decoders raise errors of many kinds for broken content
-        raise UserError(f"{file}: not a readable image: {' '.join(str(error).split())}") from None
+        reason = getattr(error, "strerror", None) or str(error)  # a system's error names the file once more
+        raise UserError(f"{file}: not a readable image: {' '.join(reason.split())}") from None
 
 
 def _head_of(image: Image.Image) -> Head:

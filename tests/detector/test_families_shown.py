@@ -48,7 +48,7 @@ def test_a_family_is_drawn_like_it_trains(
     predictions = model.eval()(batch.images)
     expected = model.assign(predictions.level_shapes, batch.targets, batch.sizes, predictions=predictions)
     assert int(expected.num_pos) > 0
-    assert shown.startswith(f"{config.assign.kind}: {int(expected.num_pos)} positive points")
+    assert shown.startswith(f"{assignment.rule_title(config.assign.rule())}: {int(expected.num_pos)} positive points")
 
     status = main(["assign-view", *by_config, "--out", str(tmp_path / "view.png")])
     out, err = capfd.readouterr()
@@ -93,6 +93,8 @@ def test_rules_are_drawn_by_the_predictions_of_any_network_for_its_own_points(
         (["--presets", "atss", "--metrics", "none"], "--metrics, --thresholds, --presets: expected presets alone"),
         (["--assign.kind", "atss", "--metrics", "none"], "expected none with assign.kind atss, which has no metrics"),
         (["--presets", "papers"], "invalid choice 'papers'"),
+        (["--out", "no_ending"], "--out no_ending: expected a picture, one of "),
+        (["--levels"], "--levels: expected levels 3 to 7, got none"),
     ],
 )
 def test_columns_that_can_not_be_drawn(options: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +118,7 @@ def test_presets_of_every_family_side_by_side(tmp_path: Path, capfd: pytest.Capt
             ["--metrics", "none", "pseudo_iou"],
             [["every point inside a box"], ["Pseudo-IoU > 0.4"]],
         ),
+        (["--config", "configs/families/atss.yaml"], [["ATSS by anchor IoU, 9 closest a level"]]),
         (
             ["--presets", "paper_baseline", "atss"],
             [["paper_baseline", "every point inside a box"], ["atss", "ATSS by anchor IoU, 9 closest a level"]],

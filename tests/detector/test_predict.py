@@ -65,7 +65,7 @@ def test_files_folders_and_patterns(photos: Path) -> None:
     assert names(list_images([photos / "**" / "a*"], *classes)) == ["a.png", "a.webp"]
     for path, message in (
         (photos / "*.gif", r"--images: no image \(.*\.png.*\) in .*\*\.gif"),
-        (photos / "nowhere.png", r"nowhere\.png: not a readable image: no such file"),
+        (photos / "nowhere.png", r"nowhere\.png: not a readable image: No such file or directory$"),
         (photos / "notes.txt", r"notes\.txt: not a readable image"),
     ):
         with pytest.raises(UserError, match=message):
