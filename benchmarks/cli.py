@@ -18,6 +18,16 @@ Needs = Callable[[argparse.Namespace], Sequence[str]]
 
 
 def main(arguments: Sequence[str]) -> int:
+    try:
+        return _main(arguments)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     return int(options.run(options, arguments))
 

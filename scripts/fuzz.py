@@ -252,7 +252,9 @@ def _verdict(result: Result) -> str:
     """A part that was left out must not look like one that passed."""
     if result.not_run:
         return f"not run: {result.not_run}"
-    return "failed" if result.failure else "none"
+    if result.failure:
+        return "failed"
+    return "none" if any(result.executions.values()) else "nothing ran to its end"
 
 
 def _described() -> str:

@@ -68,3 +68,9 @@ def test_the_tables_are_printed_before_the_plot_is_drawn(
     with pytest.raises(OSError, match="disk full"):
         cli.main(["--plot", str(tmp_path / "sweep.png")])
     assert '"sweep": []' in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing.json"
+    assert cli.main(["table", str(missing)]) == 1
+    assert capsys.readouterr().err == f"error: {missing}: No such file or directory\n"

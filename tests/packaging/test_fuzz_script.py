@@ -153,3 +153,7 @@ def test_a_part_that_failed_at_once_has_a_row() -> None:
     text = summary({"annotations": Result({"annotations": 1234}), "properties": Result({}, "broken")}, minutes=5)
     assert "| annotations | annotations | 1,234 | none |" in text
     assert "| properties |  | 0 | failed |" in text
+
+
+def test_a_part_of_which_nothing_ended_does_not_look_like_one_that_passed() -> None:
+    assert "| properties |  | 0 | nothing ran to its end |" in summary({"properties": Result()}, minutes=0.1)
