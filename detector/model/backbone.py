@@ -50,8 +50,23 @@ def build_backbone(config: ModelConfig, load_weights: bool = True) -> BackboneWi
         return_layers={"layer2": "p3", "layer3": "p4", "layer4": "p5"},
         in_channels_list=[width // 4, width // 2, width],
         out_channels=config.channels,
-        extra_blocks=LastLevelP6P7(config.channels, config.channels),
+        extra_blocks=_P6P7(config.channels, config.channels),
     )
+
+
+class _P6P7(LastLevelP6P7):  # type: ignore[misc]
+    """In float32 where autocast takes another type on a CPU.
+
+    There the bfloat16 gradient of a stride-2 convolution over a map of 1x1, as P6 is of a small image, reads memory
+    that nobody wrote (torch 2.14.1, with AVX-512's bfloat16 and without).
+    """
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(p, c, names)  # type: ignore[no-any-return]
+        with torch.autocast("cpu", enabled=False):
+            (_, *added), names = super().forward([p[-1].float()], [c[-1].float()], names)
+        return [*p, *added], names
 
 
 def level_shapes(height: int, width: int) -> list[tuple[int, int]]:
