@@ -29,7 +29,12 @@ def test_random_inputs(tmp_path: Path) -> None:
     [
         ("core/assign_params.h", "clamp(offsets[image], 0, num_boxes)", "offsets[image]", "AddressSanitizer"),
         ("kernels/point_tasks.h", "if (positives_ > 0) add_count", "if (positives_ > 1) add_count", "num_pos is not"),
-        ("kernels/assign_cpu.h", "centernesses[index] = centerness(d)", "centernesses[index] = 0.0f", "kernel differ"),
+        (
+            "kernels/assign_cpu.h",
+            "centernesses[index] = centerness(distances[index])",
+            "centernesses[index] = 0.0f",
+            "kernel differ",
+        ),
     ],
 )
 def test_planted_faults_are_noticed(header: str, right: str, wrong: str, message: str, tmp_path: Path) -> None:
